@@ -1,0 +1,45 @@
+// The one wait ladder: spin -> sched_yield -> block on a descriptor, or nap where there is none.
+//
+// Usage:   WaitLadder ladder(rungs, fd);
+//          while (!work.advance()) { if (ladder.tick() == now-and-then) check deadline and abort }
+// The caller polls its condition between ticks, so a wake-up can be late but never lost for longer
+// than one block (at most 1 ms). Not thread-safe; one ladder per wait.
+#pragma once
+
+#include <cstdint>
+
+namespace tutti {
+
+// Rung lengths, from the transport. Spinning is skipped when more ranks share the host than it has
+// cores: the peer we wait for needs this core.
+struct WaitRungs {
+  uint32_t spins = 2000;  // polls with a pause instruction between them
+  uint32_t yields = 200;  // polls with sched_yield between them
+};
+
+// Cores this process may run on (affinity mask and cgroup quota), at least 1. Read once per call.
+int usable_cores();
+
+// Shortens the rungs for `local_ranks` ranks on `cores` cores.
+WaitRungs rungs_for(WaitRungs rungs, int local_ranks, int cores);
+
+class WaitLadder {
+ public:
+  // `fd`: readable when polling again may help, -1 for none. Borrowed.
+  explicit WaitLadder(WaitRungs rungs, int fd = -1) : rungs_(rungs), fd_(fd) {}
+
+  // One step of waiting. True now and then (every 64 spins, every yield and every block): the
+  // moments to check deadline, abort flag and peer health.
+  bool tick();
+
+  // Something moved: start again at the bottom rung.
+  void reset() { ticks_ = 0; }
+
+ private:
+  void block();
+  WaitRungs rungs_;
+  int fd_;
+  uint32_t ticks_ = 0;
+};
+
+}  // namespace tutti

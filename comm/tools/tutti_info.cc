@@ -1,0 +1,61 @@
+// tutti-info: what this copy of Tutti is and which settings are in force here, where each came from
+// and what it means. Exits 1 when a setting is bad, with the message that init would give.
+#include <cstdio>
+#include <string_view>
+
+#include "tutti/tutti.h"
+
+#include "comm/base/config.h"
+#include "comm/base/wait.h"
+
+namespace tutti {
+namespace {
+
+constexpr const char* kUsage =
+    "usage: tutti-info [--help]\n"
+    "\n"
+    "Prints the version and every setting: its value, where the value came from (default,\n"
+    "environment, config), the variable that sets it and what it means.\n";
+
+void print_settings(const Config& config) {
+  std::printf("%-11s %-16s %-12s %-17s %s\n", "setting", "value", "source", "variable", "meaning");
+  for (size_t i = 0; i < kNumSettings; ++i) {
+    const Setting& setting = settings()[i];
+    const std::string value = setting.print(config);
+    std::printf("%-11s %-16s %-12s %-17s %s%s\n", setting.name, value.empty() ? "-" : value.c_str(),
+                name_of(config.sources[i]), setting.variable, setting.meaning,
+                setting.all_ranks_agree ? " (the same on all ranks)" : "");
+    std::printf("%59s expects %s\n", "", setting.expected);
+  }
+}
+
+int run() {
+  std::printf("tutti %d.%d.%d\nusable cores: %d\n\n", TUTTI_MAJOR, TUTTI_MINOR, TUTTI_PATCH,
+              usable_cores());
+  const Result<Config> config = load_config(Environment::of_process());
+  if (!config.ok()) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "tutti-info: %s\n", config.status().text().c_str());
+    return 1;
+  }
+  print_settings(config.value());
+  for (const std::string& name : config.value().unknown) {
+    std::printf("\nunknown variable: %s (ignored)", name.c_str());
+  }
+  if (!config.value().unknown.empty()) std::printf("\n");
+  return 0;
+}
+
+}  // namespace
+}  // namespace tutti
+
+int main(int argc, char** argv) {
+  if (argc == 1) return tutti::run();
+  const std::string_view first = argv[1];
+  if (argc == 2 && (first == "--help" || first == "-h")) {
+    std::fputs(tutti::kUsage, stdout);
+    return 0;
+  }
+  std::fprintf(stderr, "tutti-info: unexpected argument \"%s\"\n\n%s", argv[1], tutti::kUsage);
+  return 2;
+}
