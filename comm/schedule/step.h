@@ -7,7 +7,7 @@
 //   output operand with a peer: the next message to `peer`, made by this step; its place is where
 //          the bytes are written when the peer's offer cannot be used (place).
 // Algorithms emit send, recv, copy and reduce on plain places; the fuse pass (fuse.h) turns
-// recv + reduce + send into one reduce with messages at both ends, and the offer pass (offer.h)
+// recv + reduce + send into one reduce with messages at both ends, and the offer pass (same header)
 // adds offers. Names of the fused forms (recv_reduce_copy_send, ...) follow MSCCL and NCCL.
 #pragma once
 

@@ -19,10 +19,11 @@
  * time.
  *
  * Errors. Every call returns a tuttiResult_t; tuttiGetLastError tells what happened, with rank,
- * peer, operation, expected and got. tuttiInvalidArgument and tuttiInvalidUsage are found before
- * any byte moves and leave the communicator usable. tuttiTimeout, tuttiRemoteError, tuttiMismatch,
- * tuttiSystemError and tuttiAborted end the communicator: every later operation on it returns the
- * same code, until it is destroyed. When a call returns an error, its result buffers hold
+ * peer, operation, expected and got. tuttiInvalidArgument, tuttiInvalidUsage, tuttiUnsupported
+ * and tuttiConcurrentUse are found before any byte moves and leave the communicator usable.
+ * tuttiTimeout, tuttiRemoteError, tuttiMismatch, tuttiSystemError, tuttiAborted, and
+ * tuttiOutOfMemory of an operation that has begun, end the communicator: every later operation on
+ * it returns the same code, until it is destroyed. When a call returns an error, its result buffers hold
  * unspecified values.
  */
 #ifndef TUTTI_TUTTI_H
@@ -135,11 +136,12 @@ typedef struct {
   uint32_t magic;
   uint32_t version;
   int blocking;           /* 1: calls that create communicators wait; 0: they return tuttiInProgress
-                             and tuttiCommGetAsyncError tells when. Unset: 1. */
+                             and tuttiCommGetAsyncError tells when. tuttiCommInitAll
+                             is always complete on return. Unset: 1. */
   const char* algorithms; /* as TUTTI_ALGO: "all_reduce:ring,broadcast:chain" */
   const char* transport;  /* as TUTTI_TRANSPORT */
-  double timeout_seconds; /* as TUTTI_TIMEOUT: for each operation from its call */
-  int threads;            /* as TUTTI_THREADS */
+  double timeout_seconds; /* as TUTTI_TIMEOUT: of each operation, from when it starts to wait */
+  int threads;            /* as TUTTI_THREADS; without effect in this version */
   uint64_t buffer_cap;    /* as TUTTI_BUFFER_CAP: scratch bytes of one operation of one rank */
   const char* name;       /* shown in logs and errors; copied */
 } tuttiConfig_t;
@@ -178,8 +180,8 @@ TUTTI_API tuttiResult_t tuttiCommUserRank(tuttiComm_t comm, int* rank);
 /* Waits until every operation of this rank on `comm` is complete; no further one is accepted. */
 TUTTI_API tuttiResult_t tuttiCommFinalize(tuttiComm_t comm);
 
-/* Frees the handle. Local, never waits for a peer. tuttiInvalidUsage while operations are pending:
- * finalize or abort first. NULL is fine. */
+/* Frees the handle. Local, never waits for a peer. tuttiInvalidUsage while operations are pending
+ * (finalize or abort first) and while the communicator is still being created. NULL is fine. */
 TUTTI_API tuttiResult_t tuttiCommDestroy(tuttiComm_t comm);
 
 /* Ends all pending operations of `comm` with tuttiAborted, here at once and at its peers as soon as
@@ -222,8 +224,8 @@ TUTTI_API tuttiResult_t tuttiGroupStart(void);
 TUTTI_API tuttiResult_t tuttiGroupEnd(void);
 
 /* ---- Collectives --------------------------------------------------------------------------- */
-/* In place means: sendbuff == recvbuff, or where a call says so an own block of it. Ranks may
- * differ in it. Buffers that overlap otherwise are refused. Zero counts are fine, with NULL
+/* In place means: sendbuff == recvbuff, or, where a call says so, the rank's own block of the
+ * larger buffer. Ranks may differ in it. Buffers that overlap otherwise are refused. Zero counts are fine, with NULL
  * buffers. */
 
 /* recvbuff[i] = op over all ranks of sendbuff[i], i < count, on every rank. */
@@ -303,8 +305,9 @@ TUTTI_API tuttiResult_t tuttiBarrier(tuttiComm_t comm, tuttiStream_t stream);
 /* ---- Point to point ------------------------------------------------------------------------ */
 /* Messages from one rank to another with the same tag arrive in the order of their sends, and count
  * and type of a receive must be those of its send. Tags are >= 0; Send and Recv use a channel apart
- * from all tags. Sending to oneself is a copy (in a group, or with streams). Outside a group a Send
- * with stream NULL completes when the receiver has taken the data. */
+ * from all tags. Sending to oneself is a copy (in a group, or with streams). Outside a group
+ * a Send with stream NULL returns when the buffer may be used again, which for short messages can
+ * be before the receiver has the data: never rely on it to synchronise. */
 
 #define TUTTI_ANY_RANK (-1)
 

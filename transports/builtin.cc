@@ -1,0 +1,44 @@
+#include "transports/builtin.h"
+
+#include <iterator>
+#include <string>
+
+#include "transports/inproc/inproc.h"
+
+namespace tutti {
+namespace {
+
+using Maker = Result<std::unique_ptr<Transport>> (*)(const TransportContext&);
+
+Result<std::unique_ptr<Transport>> make_inproc(const TransportContext& context) {
+  if (!context.domain) {
+    return error(Code::kInvalidArgument, "transport inproc needs a domain to belong to");
+  }
+  std::unique_ptr<Transport> transport =
+      std::make_unique<InprocTransport>(context.domain, context.number);
+  return transport;
+}
+
+constexpr const char* kNames[] = {"inproc"};
+constexpr Maker kMakers[] = {make_inproc};
+static_assert(std::size(kNames) == std::size(kMakers));
+
+}  // namespace
+
+std::span<const char* const> builtin_transport_names() { return kNames; }
+
+std::shared_ptr<InprocDomain> make_inproc_domain() { return InprocDomain::create(); }
+
+Result<std::unique_ptr<Transport>> make_transport(std::string_view name,
+                                                  const TransportContext& context) {
+  std::string known;
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    if (name == kNames[i]) return kMakers[i](context);
+    known += known.empty() ? "" : ", ";
+    known += kNames[i];
+  }
+  return error(Code::kInvalidArgument, "no transport is called \"%.*s\"; there are: %s",
+               static_cast<int>(name.size()), name.data(), known.c_str());
+}
+
+}  // namespace tutti

@@ -1,0 +1,34 @@
+// The transports built into the library: an explicit list, nothing registers itself.
+//
+// Stateless; any thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "comm/base/status.h"
+#include "transports/transport.h"
+
+namespace tutti {
+
+class InprocDomain;
+
+// The world that ranks of one process meet in.
+std::shared_ptr<InprocDomain> make_inproc_domain();
+
+// What a transport may need to come into being.
+struct TransportContext {
+  std::shared_ptr<InprocDomain> domain;  // inproc: the world its endpoint belongs to
+  int number = 0;                        // of this endpoint
+};
+
+// Names that make_transport knows, in order of preference. Static storage.
+std::span<const char* const> builtin_transport_names();
+
+// An endpoint of the transport called `name`. kInvalidArgument for a name that is not in the list
+// (the text lists them) or a context that lacks what the transport needs.
+Result<std::unique_ptr<Transport>> make_transport(std::string_view name,
+                                                  const TransportContext& context);
+
+}  // namespace tutti

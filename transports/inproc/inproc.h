@@ -1,0 +1,68 @@
+// InprocTransport: ranks as threads of one process.
+//
+// One endpoint per rank. Messages travel through rings in ordinary memory (ring.h), the protocol of
+// the shared-memory transport, so that debuggers and thread sanitizers see all of it. Progress
+// needs no help: progress() does nothing and there is no descriptor to wait on. Offers of up to
+// kLineBytes are ignored: such messages ride in the ring.
+//
+// Destroying an endpoint is how a rank dies here: its peers' channels say kRemoteError. Channels
+// may outlive their endpoint but are then of no use. After abort() or the end of an endpoint a peer
+// that already holds a view or a placed address may still touch that memory until it looks again.
+// Memory from alloc() therefore outlives its endpoint; other lent memory is the caller's to keep.
+//
+// Threads: as transport.h; open_*, connect, alloc and register may be called by any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "comm/base/mutex.h"
+#include "transports/inproc/domain.h"
+#include "transports/transport.h"
+
+namespace tutti {
+
+class InprocTransport final : public Transport {
+ public:
+  // `number`: of this endpoint in the domain, for texts and the address.
+  InprocTransport(std::shared_ptr<InprocDomain> domain, int number);
+  ~InprocTransport() override;
+  InprocTransport(const InprocTransport&) = delete;
+  InprocTransport& operator=(const InprocTransport&) = delete;
+
+  const char* name() const override { return "inproc"; }
+  const Capabilities& capabilities() const override { return capabilities_; }
+  std::string address() const override;
+  // kInvalidArgument for bytes that are no address, kRemoteError for an endpoint that is gone,
+  // kInvalidUsage when `peer` is connected to another endpoint.
+  Status connect(int peer, std::string_view address) override;
+  Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
+  Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
+  Result<void*> alloc(size_t bytes) override;
+  void free(void* base) override;
+  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
+  Status deregister_memory(uint64_t handle) override;
+  void progress() override {}
+  int wait_fd() const override { return -1; }
+  void abort(uint64_t comm) override;
+
+ private:
+  Result<RingEnd> open(const ChannelKey& key, Direction direction);
+
+  std::shared_ptr<InprocDomain> domain_;
+  const int number_;
+  const uint64_t id_;
+  Capabilities capabilities_;
+  Mutex mutex_;
+  std::unordered_map<int, uint64_t> peers_ TUTTI_GUARDED_BY(mutex_);  // number -> endpoint id
+  std::unordered_set<void*> blocks_ TUTTI_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, iovec> registrations_ TUTTI_GUARDED_BY(mutex_);
+  uint64_t next_handle_ TUTTI_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace tutti
