@@ -1,0 +1,152 @@
+#include "comm/api/state.h"
+
+#include <cstdlib>
+#include <deque>
+#include <pthread.h>
+#include <utility>
+
+namespace tutti {
+
+static_assert(static_cast<int>(Code::kInternalError) == tuttiInternalError);
+static_assert(static_cast<int>(Code::kForked) == tuttiForked);
+static_assert(static_cast<int>(DataType::kBool) == tuttiBool);
+static_assert(static_cast<int>(ReduceOp::kBxor) == tuttiBxor);
+
+namespace {
+
+// The one static of Tutti. A forked child keeps the memory but not the threads of its parent, so
+// there the owner only remembers that it is one.
+struct Owner {
+  Process process;
+  Mutex mutex;
+  std::deque<tuttiComm> handles TUTTI_GUARDED_BY(mutex);
+};
+
+std::atomic<bool> forked{false};
+
+Owner* owner() {
+  static Owner* const instance = [] {
+    pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+    auto* made = new Owner;
+    // Joins the progress thread before the C++ runtime goes. Never in a child: nothing to join.
+    std::atexit([] {
+      if (!forked.load(std::memory_order_relaxed)) owner()->process.engine().stop();
+    });
+    return made;
+  }();
+  return instance;
+}
+
+}  // namespace
+
+Process* process() {
+  if (forked.load(std::memory_order_relaxed)) return nullptr;
+  return &owner()->process;
+}
+
+Status check_process() {
+  if (process() != nullptr) return Status();
+  return error(Code::kForked, "Tutti was used before fork(): start a new program in the child");
+}
+
+tuttiComm* new_handle() {
+  MutexLock lock(owner()->mutex);
+  return &owner()->handles.emplace_back();
+}
+
+ThreadState& thread_state() {
+  thread_local ThreadState state;
+  return state;
+}
+
+tuttiResult_t report(const Status& status) {
+  if (status.ok()) return tuttiSuccess;
+  ThreadState& state = thread_state();
+  state.last_error = status.text();
+  if (state.group_depth > 0 && state.group_error.ok()) state.group_error = status;
+  return static_cast<tuttiResult_t>(status.code());
+}
+
+Status check_handle(tuttiComm_t handle, const char* function) {
+  TUTTI_TRY(check_process());
+  if (handle == nullptr) return error(Code::kInvalidArgument, "%s: comm is NULL", function);
+  switch (handle->state.load(std::memory_order_acquire)) {
+    case tuttiComm::kAlive:
+    case tuttiComm::kCreating:
+    case tuttiComm::kFailed:
+      return Status();
+    case tuttiComm::kDestroyed:
+      return error(Code::kInvalidArgument, "%s: the communicator has been destroyed", function);
+    default:
+      return error(Code::kInvalidArgument, "%s: comm is not a communicator", function);
+  }
+}
+
+Status check_ready(const tuttiComm& handle, const char* function) {
+  switch (handle.state.load(std::memory_order_acquire)) {
+    case tuttiComm::kCreating:
+      return error(Code::kInvalidUsage,
+                   "%s: the communicator is still being created: wait until "
+                   "tuttiCommGetAsyncError says tuttiSuccess",
+                   function);
+    case tuttiComm::kFailed:
+      return handle.creation_error;
+    default:
+      break;
+  }
+  TUTTI_TRY(handle.comm->error());
+  if (!handle.finalized.load(std::memory_order_relaxed)) return Status();
+  return error(Code::kInvalidUsage, "%s: %s was finalized", function, handle.comm->who().c_str());
+}
+
+// A non-blocking creation that has ended hands over its communicator.
+void settle(tuttiComm& handle) {
+  if (handle.state.load(std::memory_order_acquire) != tuttiComm::kCreating) return;
+  MutexLock lock(handle.settling);
+  if (handle.state.load(std::memory_order_acquire) != tuttiComm::kCreating) return;
+  if (!handle.creation->ended()) return;
+  process()->engine().remove(handle.creation.get());
+  handle.creation_error = handle.creation->result();
+  handle.comm = handle.creation->take();
+  handle.state.store(
+      handle.creation_error.ok() && handle.comm ? tuttiComm::kAlive : tuttiComm::kFailed,
+      std::memory_order_release);
+}
+
+GroupedCall::GroupedCall(tuttiComm* c, const Order& o, std::unique_ptr<Operation> op, bool b)
+    : comm(c), order(o), operation(std::move(op)), blocking(b) {
+  comm->recorded.fetch_add(1, std::memory_order_relaxed);
+}
+
+GroupedCall::GroupedCall(GroupedCall&& other) noexcept
+    : comm(std::exchange(other.comm, nullptr)),
+      order(other.order),
+      operation(std::move(other.operation)),
+      blocking(other.blocking) {}
+
+GroupedCall::~GroupedCall() {
+  if (comm == nullptr) return;
+  if (operation) comm->comm->discard(std::move(operation));
+  // release: our last use of the communicator; pairs with the acquire in tuttiCommDestroy.
+  comm->recorded.fetch_sub(1, std::memory_order_release);
+}
+
+Entry::Entry(tuttiComm_t handle, const char* function, bool any_state) : handle_(handle) {
+  status_ = check_handle(handle, function);
+  if (!status_.ok()) return;
+  // acquire: what the thread before us did; pairs with the release in ~Entry.
+  if (handle->busy.exchange(true, std::memory_order_acquire)) {
+    status_ =
+        error(Code::kConcurrentUse, "%s: another thread is inside this communicator", function);
+    return;
+  }
+  entered_ = true;
+  settle(*handle);
+  if (!any_state) status_ = check_ready(*handle, function);
+}
+
+Entry::~Entry() {
+  if (entered_) handle_->busy.store(false, std::memory_order_release);
+}
+
+}  // namespace tutti

@@ -1,0 +1,13 @@
+// From a validated call to its place: a group's list, the communicator's queue, or run on the spot.
+#pragma once
+
+#include "comm/api/state.h"
+
+namespace tutti {
+
+Status submit(const Entry& entry, CollectiveCall call, tuttiStream_t stream);
+Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_t stream);
+Status submit_recv(const Entry& entry, const PointToPoint& message, int* source,
+                   tuttiStream_t stream);
+
+}  // namespace tutti

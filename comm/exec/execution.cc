@@ -1,0 +1,401 @@
+#include "comm/exec/execution.h"
+
+#include <algorithm>
+
+namespace tutti {
+
+namespace {
+// Below this a message fits a few cache lines: an offer and its answer would cost more line flights
+// than they save.
+constexpr size_t kPlaceMinimumBytes = 4096;
+}  // namespace
+
+void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& header,
+                      const Arithmetic& how, const Device* device, KernelGate* gate) {
+  plan_ = plan;
+  device_ = device;
+  gate_ = gate;
+  base_[static_cast<size_t>(Buffer::kInput)] = static_cast<char*>(buffers.input);
+  base_[static_cast<size_t>(Buffer::kOutput)] = static_cast<char*>(buffers.output);
+  base_[static_cast<size_t>(Buffer::kScratch)] = static_cast<char*>(buffers.scratch);
+  header_ = header;
+  how_ = how;
+  traffic_ = {};
+  lanes_done_ = false;
+  for (uint32_t l = 0; l < plan->lanes.size(); ++l) {
+    BoundLane& lane = plan->lanes[l];
+    // The last run may have ended in another round.
+    if (plan->layout.rounds() > 1) plan->bind_round(l, 0);
+    lane.round = lane.num_steps == 0 ? plan->layout.rounds() : 0;
+    lane.step = 0;
+    lane.next_post = 0;
+    lane.receives_posted = false;
+    lane.computed = false;
+  }
+  for (SendEnd& end : plan->sends) end.base = end.channel->posted();
+  for (RecvEnd& end : plan->recvs) end.base = end.channel->received();
+  if (in_.size() < plan->most_operands) {
+    in_.resize(plan->most_operands);
+    out_.resize(plan->most_operands);
+    src_.resize(plan->most_operands);
+    dst_.resize(plan->most_operands);
+  }
+}
+
+Execution::State Execution::advance() {
+  if (!lanes_done_) {
+    const uint32_t rounds = plan_->layout.rounds();
+    bool moved = true;
+    bool finished = false;
+    while (moved && !finished) {
+      moved = false;
+      finished = true;
+      for (BoundLane& lane : plan_->lanes) {
+        while (lane.round < rounds) {
+          const StepResult result = run_step(lane, plan_->steps[lane.first_step + lane.step]);
+          if (result == StepResult::kMismatch) return State::kMismatch;
+          if (result == StepResult::kFailed) return State::kFailed;
+          if (result == StepResult::kBlocked) break;
+          next_step(lane);
+          moved = true;
+        }
+        finished = finished && lane.round == rounds;
+      }
+    }
+    if (!finished) return State::kBlocked;
+    lanes_done_ = true;
+  }
+  return all_sent() ? State::kDone : State::kBlocked;
+}
+
+void Execution::next_step(BoundLane& lane) {
+  ++steps_run_;
+  lane.next_post = 0;
+  lane.receives_posted = false;
+  lane.computed = false;
+  if (++lane.step < lane.num_steps) return;
+  lane.step = 0;
+  ++lane.round;
+  if (lane.round < plan_->layout.rounds()) {
+    plan_->bind_round(static_cast<uint32_t>(&lane - plan_->lanes.data()), lane.round);
+  }
+}
+
+bool Execution::all_sent() const {
+  const uint64_t rounds = plan_->layout.rounds();
+  for (const SendEnd& end : plan_->sends) {
+    if (end.channel->sent() < end.base + rounds * end.per_round) return false;
+  }
+  return true;
+}
+
+Execution::StepResult Execution::run_step(BoundLane& lane, const BoundStep& step) {
+  if (step.op == Op::kOffer) {
+    run_offer(lane, step);
+    return StepResult::kDone;
+  }
+  if (step.op == Op::kSend) return run_send(lane, step);
+  return run_kernel(lane, step);
+}
+
+// Whether the step must wait for another lane, or for a peer to give back a place it writes.
+bool Execution::waits(const BoundLane& lane, const BoundStep& step) const {
+  if (step.wait_lane != kNoLane) {
+    const BoundLane& other = plan_->lanes[step.wait_lane];
+    if (other.round < lane.round || (other.round == lane.round && other.step <= step.wait_step)) {
+      return true;
+    }
+  }
+  for (uint32_t i = 0; i < step.num_lent; ++i) {
+    const Lent& loan = plan_->lent[step.first_lent + i];
+    if (loan.previous_round && lane.round == 0) continue;
+    const SendEnd& end = plan_->sends[loan.channel];
+    const uint64_t round = lane.round - (loan.previous_round ? 1 : 0);
+    if (end.channel->sent() <= end.base + round * end.per_round + loan.message) return true;
+  }
+  return false;
+}
+
+void Execution::run_offer(const BoundLane& lane, const BoundStep& step) {
+  const BoundOperand& o = plan_->operands[step.first];
+  if (!plan_->capabilities.place || step.bytes < kPlaceMinimumBytes || o.num_parts != 1) return;
+  const RecvEnd& end = plan_->recvs[o.channel];
+  const uint64_t ordinal = end.base + uint64_t{lane.round} * end.per_round + step.ordinal;
+  end.channel->offer(ordinal, base(o.buffer) + plan_->parts[o.first_part].offset, step.bytes,
+                     header_.fingerprint);
+}
+
+void Execution::fill_iovecs(const BoundOperand& o) {
+  for (uint32_t i = 0; i < o.num_parts; ++i) {
+    const Extent& part = plan_->parts[o.first_part + i];
+    plan_->iovecs[o.first_part + i] = {base(o.buffer) + part.offset, part.bytes};
+  }
+}
+
+// The message's iovec entries are lent with it: those of the last round must be back.
+bool Execution::entries_lent(const BoundLane& lane, const BoundOperand& o) const {
+  if (lane.round == 0) return false;
+  const SendEnd& end = plan_->sends[o.channel];
+  return end.channel->sent() <= end.base + (lane.round - 1) * uint64_t{end.per_round} + o.message;
+}
+
+bool Execution::post(const BoundLane& lane, const BoundOperand& o) {
+  if (entries_lent(lane, o)) return false;
+  fill_iovecs(o);
+  return plan_->sends[o.channel].channel->post_send(
+      header_for(lane, o), plan_->iovecs.data() + o.first_part, static_cast<int>(o.num_parts));
+}
+
+Execution::StepResult Execution::run_send(BoundLane& lane, const BoundStep& step) {
+  if (waits(lane, step)) return StepResult::kBlocked;
+  const BoundOperand& to = plan_->operands[step.first + step.n_in];
+  return post(lane, to) ? StepResult::kDone : StepResult::kBlocked;
+}
+
+Execution::StepResult Execution::run_kernel(BoundLane& lane, const BoundStep& step) {
+  if (!lane.computed) {
+    if (waits(lane, step)) return StepResult::kBlocked;
+    if (step.local) return run_local(step);
+    const StepResult arrived = gather_inputs(lane, step);
+    if (arrived != StepResult::kDone) return arrived;
+    if (!gate_->enter()) return StepResult::kBlocked;
+    failure_ = compute(step, choose_destinations(step));
+    gate_->leave();
+    if (!failure_.ok()) return StepResult::kFailed;
+    release_inputs(step);
+    lane.computed = true;
+  }
+  return post_outputs(lane, step) ? StepResult::kDone : StepResult::kBlocked;
+}
+
+// Own memory only: nothing to wait for, nobody else to mind.
+Execution::StepResult Execution::run_local(const BoundStep& step) {
+  if (step.bytes == 0) return StepResult::kDone;
+  const BoundOperand* o = &plan_->operands[step.first];
+  for (size_t k = 0; k < step.n_in; ++k) src_[k] = address(*o++);
+  for (size_t k = 0; k < step.n_out; ++k) dst_[k] = address(*o++);
+  failure_ = compute_span(step, step.bytes, step.n_out);
+  return failure_.ok() ? StepResult::kDone : StepResult::kFailed;
+}
+
+// Finds every input: local ones in memory, messages where they lie or where they landed.
+Execution::StepResult Execution::gather_inputs(BoundLane& lane, const BoundStep& step) {
+  const bool view = plan_->capabilities.view;
+  if (!view && !lane.receives_posted) {
+    for (uint32_t k = 0; k < step.n_in; ++k) {
+      const BoundOperand& o = plan_->operands[step.first + k];
+      if (o.channel == kNoChannel) continue;
+      fill_iovecs(o);
+      plan_->recvs[o.channel].channel->post_recv(plan_->iovecs.data() + o.first_part,
+                                                 static_cast<int>(o.num_parts));
+    }
+    lane.receives_posted = true;
+  }
+  for (uint32_t k = 0; k < step.n_in; ++k) {
+    const BoundOperand& o = plan_->operands[step.first + k];
+    Cursor& cursor = in_[k];
+    if (o.channel == kNoChannel || !view) {
+      if (o.channel != kNoChannel) {
+        const RecvEnd& end = plan_->recvs[o.channel];
+        const uint64_t number = end.base + uint64_t{lane.round} * end.per_round + o.message;
+        if (end.channel->received() <= number) return StepResult::kBlocked;
+        const StepResult ok = check(end, lane, o, step.bytes, end.channel->last());
+        if (ok != StepResult::kDone) return ok;
+      }
+      fill_iovecs(o);
+      cursor = {plan_->iovecs.data() + o.first_part, o.num_parts};
+      continue;
+    }
+    const RecvEnd& end = plan_->recvs[o.channel];
+    const Message* message = end.channel->view();
+    if (message == nullptr) return StepResult::kBlocked;
+    const StepResult ok = check(end, lane, o, step.bytes, *message);
+    if (ok != StepResult::kDone) return ok;
+    cursor = {message->parts, static_cast<uint32_t>(message->nparts)};
+  }
+  return StepResult::kDone;
+}
+
+// The first message of an operation names it; later ones must not.
+Execution::StepResult Execution::check(const RecvEnd& end, const BoundLane& lane,
+                                       const BoundOperand& o, size_t expected,
+                                       const Message& message) {
+  const bool first = lane.round == 0 && o.message == 0;
+  const bool header_right = first ? message.header != nullptr &&
+                                        message.header->comm_epoch == header_.comm_epoch &&
+                                        message.header->sequence == header_.sequence &&
+                                        message.header->fingerprint == header_.fingerprint
+                                  : message.header == nullptr;
+  if (header_right && message.bytes == expected) return StepResult::kDone;
+  surprise_ = {end.peer, message.header != nullptr, {}, message.bytes, expected};
+  if (message.header != nullptr) surprise_.header = *message.header;
+  return StepResult::kMismatch;
+}
+
+// Decides where the kernel writes: the local place when somebody reads it there, and the address a
+// peer offered for each message it will take that way. Returns the number of destinations in out_.
+int Execution::choose_destinations(const BoundStep& step) {
+  const uint32_t first = step.first + step.n_in;
+  bool home = (plan_->operands[first].flags & kKeep) != 0;
+  int n = 0;
+  for (uint32_t k = 1; k < step.n_out; ++k) {
+    BoundOperand& o = plan_->operands[first + k];
+    o.placed = nullptr;
+    if (plan_->capabilities.place && step.bytes >= kPlaceMinimumBytes) {
+      o.placed = plan_->sends[o.channel].channel->place(step.bytes, header_.fingerprint);
+    }
+    if (o.placed == nullptr) {
+      home = true;
+      continue;
+    }
+    Cursor& cursor = out_[static_cast<size_t>(n++)];
+    cursor.whole = {o.placed, step.bytes};
+    cursor.parts = &cursor.whole;
+    cursor.num_parts = 1;
+  }
+  if (home) {
+    const BoundOperand& o = plan_->operands[first];
+    fill_iovecs(o);
+    out_[static_cast<size_t>(n++)] = {plan_->iovecs.data() + o.first_part, o.num_parts};
+  }
+  return n;
+}
+
+Status Execution::compute(const BoundStep& step, int num_dst) {
+  if (step.bytes == 0 || num_dst == 0) return Status();
+  const auto n_in = static_cast<size_t>(step.n_in);
+  const auto n_out = static_cast<size_t>(num_dst);
+  bool whole = true;
+  for (size_t k = 0; k < n_in; ++k) whole = whole && in_[k].num_parts == 1;
+  for (size_t k = 0; k < n_out; ++k) whole = whole && out_[k].num_parts == 1;
+  for (size_t k = 0; k < n_in; ++k) src_[k] = in_[k].parts[0].iov_base;
+  for (size_t k = 0; k < n_out; ++k) dst_[k] = out_[k].parts[0].iov_base;
+  if (whole) return compute_span(step, step.bytes, num_dst);
+
+  // Ends that lie in several parts: walk all of them together, one common stretch at a time.
+  for (size_t k = 0; k < n_in; ++k) in_[k].whole = in_[k].parts[0];
+  for (size_t k = 0; k < n_out; ++k) out_[k].whole = out_[k].parts[0];
+  for (size_t done = 0; done < step.bytes;) {
+    size_t span = step.bytes - done;
+    for (size_t k = 0; k < n_in; ++k) span = std::min(span, in_[k].whole.iov_len);
+    for (size_t k = 0; k < n_out; ++k) span = std::min(span, out_[k].whole.iov_len);
+    for (size_t k = 0; k < n_in; ++k) src_[k] = in_[k].whole.iov_base;
+    for (size_t k = 0; k < n_out; ++k) dst_[k] = out_[k].whole.iov_base;
+    TUTTI_TRY(compute_span(step, span, num_dst));
+    for (size_t k = 0; k < n_in; ++k) in_[k].skip(span);
+    for (size_t k = 0; k < n_out; ++k) out_[k].skip(span);
+    done += span;
+  }
+  return Status();
+}
+
+void Execution::Cursor::skip(size_t bytes) {
+  whole.iov_base = static_cast<char*>(whole.iov_base) + bytes;
+  whole.iov_len -= bytes;
+  if (whole.iov_len == 0 && --num_parts > 0) whole = *++parts;
+}
+
+Status Execution::compute_span(const BoundStep& step, size_t bytes, int num_dst) {
+  const uint32_t divisor = (step.flags & kFinal) != 0 ? how_.divisor : 0;
+  if (step.op == Op::kReduce) {
+    traffic_.bytes_loaded += bytes * step.n_in;
+    traffic_.bytes_stored += bytes * static_cast<size_t>(num_dst);
+    const ReduceCall call{
+        src_.data(), step.n_in, dst_.data(), num_dst,    bytes / size_of(how_.dtype),
+        how_.dtype,  how_.op,   divisor,     how_.stores};
+    return device_->reduce(call, nullptr);
+  }
+  // A copy. A message that was placed, or data that is in place, is there already.
+  const auto end = std::remove(dst_.begin(), dst_.begin() + num_dst, src_[0]);
+  const auto left = static_cast<int>(end - dst_.begin());
+  if (left == 0) return Status();
+  traffic_.bytes_loaded += bytes;
+  traffic_.bytes_stored += bytes * static_cast<size_t>(left);
+  // One source and several destinations in one pass: a fold of one term.
+  const ReduceCall copy{src_.data(),    1, dst_.data(), left, bytes, DataType::kUint8,
+                        ReduceOp::kSum, 0, how_.stores};
+  return device_->reduce(copy, nullptr);
+}
+
+void Execution::release_inputs(const BoundStep& step) {
+  if (!plan_->capabilities.view) return;
+  for (uint32_t k = 0; k < step.n_in; ++k) {
+    const BoundOperand& o = plan_->operands[step.first + k];
+    if (o.channel != kNoChannel) plan_->recvs[o.channel].channel->release();
+  }
+}
+
+bool Execution::post_outputs(BoundLane& lane, const BoundStep& step) {
+  for (uint32_t k = std::max<uint32_t>(1, lane.next_post); k < step.n_out; ++k) {
+    const BoundOperand& o = plan_->operands[step.first + step.n_in + k];
+    const bool posted = o.placed != nullptr ? plan_->sends[o.channel].channel->post_placed(
+                                                  header_for(lane, o), step.bytes)
+                                            : post(lane, o);
+    if (!posted) {
+      lane.next_post = static_cast<uint16_t>(k);
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether the message that `input` stands for in this round has not arrived yet.
+bool Execution::is_missing(const BoundLane& lane, const BoundOperand& input) const {
+  if (input.channel == kNoChannel || lane.computed) return false;
+  const RecvEnd& end = plan_->recvs[input.channel];
+  if (plan_->capabilities.view) return end.channel->view() == nullptr;
+  return end.channel->received() <= end.base + uint64_t{lane.round} * end.per_round + input.message;
+}
+
+int Execution::waiting_for() const {
+  const uint32_t rounds = plan_->layout.rounds();
+  for (const BoundLane& lane : plan_->lanes) {
+    if (lane.round >= rounds) continue;
+    const BoundStep& step = plan_->steps[lane.first_step + lane.step];
+    if (waits(lane, step)) break;
+    for (uint32_t k = 0; k < step.n_in; ++k) {
+      const BoundOperand& o = plan_->operands[step.first + k];
+      if (is_missing(lane, o)) return plan_->recvs[o.channel].peer;
+    }
+  }
+  for (const SendEnd& end : plan_->sends) {
+    if (end.channel->sent() < end.channel->posted()) return end.peer;
+  }
+  return -1;
+}
+
+namespace {
+
+// What a channel says of its end, with the peer's number in this communicator.
+template <typename End>
+Status health_of(const End& end) {
+  const Status status = end.channel->health();
+  if (status.ok()) return status;
+  return error(status.code(), "rank %d: %s", end.peer, status.text().c_str());
+}
+
+}  // namespace
+
+Status Execution::health() const {
+  const uint32_t rounds = plan_->layout.rounds();
+  for (const BoundLane& lane : plan_->lanes) {
+    if (lane.round >= rounds) continue;
+    const BoundStep& step = plan_->steps[lane.first_step + lane.step];
+    for (uint32_t k = 0; k < step.n_in; ++k) {
+      const BoundOperand& o = plan_->operands[step.first + k];
+      if (step.op != Op::kOffer && is_missing(lane, o))
+        TUTTI_TRY(health_of(plan_->recvs[o.channel]));
+    }
+    for (uint32_t k = step.n_in; k < uint32_t{step.n_in} + step.n_out && step.op != Op::kOffer;
+         ++k) {
+      const BoundOperand& o = plan_->operands[step.first + k];
+      if (o.channel != kNoChannel) TUTTI_TRY(health_of(plan_->sends[o.channel]));
+    }
+  }
+  for (const SendEnd& end : plan_->sends) {
+    if (end.channel->sent() < end.channel->posted()) TUTTI_TRY(health_of(end));
+  }
+  return Status();
+}
+
+}  // namespace tutti

@@ -1,0 +1,142 @@
+// Execution: one run of a plan, as a resumable state machine.
+//
+// advance() does what can be done now and returns; it never blocks, allocates, locks or logs. The
+// lanes of the plan run in order; a step whose messages have not arrived, whose channel is full or
+// whose place is still lent stays for the next call. Every message passes through one kernel call
+// at most: inputs are read where they lie (view), results are written where peers want them
+// (place). Thread: whoever advances the communicator, one at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/base/types.h"
+#include "comm/device/device.h"
+#include "comm/exec/plan.h"
+
+namespace tutti {
+
+// Brackets every kernel that may touch a peer's memory, or memory that a peer may touch. While a
+// rank is inside, no other rank of the communicator may end it and give its buffers back.
+class KernelGate {
+ public:
+  virtual ~KernelGate() = default;
+  virtual bool enter() = 0;  // false: the communicator has ended, touch nothing
+  virtual void leave() = 0;
+};
+
+// How the reductions of a run compute; ignored where nothing is reduced.
+struct Arithmetic {
+  DataType dtype = DataType::kUint8;
+  ReduceOp op = ReduceOp::kSum;
+  uint32_t divisor = 0;  // applied by final reductions (avg)
+  Stores stores = Stores::kCached;
+};
+
+struct RunBuffers {
+  void* input = nullptr;
+  void* output = nullptr;
+  void* scratch = nullptr;
+};
+
+// Memory traffic of kernels, to show how many passes a schedule makes.
+struct Traffic {
+  uint64_t bytes_loaded = 0;
+  uint64_t bytes_stored = 0;
+};
+
+class Execution {
+ public:
+  enum class State : uint8_t { kBlocked, kDone, kMismatch, kFailed };
+
+  // What a message said that was not what this operation expects (kMismatch).
+  struct Surprise {
+    int peer = -1;
+    bool has_header = false;
+    OpHeader header{};
+    size_t bytes = 0;
+    size_t expected_bytes = 0;
+  };
+
+  Execution() = default;
+
+  // `plan` and the buffers stay alive and untouched until advance() has said kDone, or the
+  // communicator has been aborted. `device` runs the kernels, each inside `gate`.
+  void start(Plan* plan, const RunBuffers& buffers, const OpHeader& header, const Arithmetic& how,
+             const Device* device, KernelGate* gate);
+
+  State advance();
+
+  // A peer that the run waits for now, or -1; for the text of a timeout.
+  int waiting_for() const;
+  // Why a message that the run waits for now will never come or never be taken, naming the peer;
+  // ok otherwise. A peer that has left is no failure while nothing of it is missing.
+  Status health() const;
+  const Surprise& surprise() const { return surprise_; }
+  const Status& failure() const { return failure_; }  // of kFailed
+  // Steps done since the object was made: tells a waiter whether anything moved.
+  uint64_t steps_run() const { return steps_run_; }
+  const Traffic& traffic() const { return traffic_; }
+
+ private:
+  enum class StepResult : uint8_t { kBlocked, kDone, kMismatch, kFailed };
+
+  StepResult run_step(BoundLane& lane, const BoundStep& step);
+  StepResult run_send(BoundLane& lane, const BoundStep& step);
+  StepResult run_kernel(BoundLane& lane, const BoundStep& step);
+  StepResult run_local(const BoundStep& step);
+  void run_offer(const BoundLane& lane, const BoundStep& step);
+  bool waits(const BoundLane& lane, const BoundStep& step) const;
+  bool is_missing(const BoundLane& lane, const BoundOperand& input) const;
+  StepResult gather_inputs(BoundLane& lane, const BoundStep& step);
+  StepResult check(const RecvEnd& end, const BoundLane& lane, const BoundOperand& operand,
+                   size_t expected, const Message& message);
+  int choose_destinations(const BoundStep& step);
+  Status compute(const BoundStep& step, int num_dst);
+  Status compute_span(const BoundStep& step, size_t bytes, int num_dst);
+  void release_inputs(const BoundStep& step);
+  bool post_outputs(BoundLane& lane, const BoundStep& step);
+  void next_step(BoundLane& lane);
+  bool all_sent() const;
+
+  char* base(Buffer buffer) const { return base_[static_cast<size_t>(buffer)]; }
+  char* address(const BoundOperand& o) const {
+    return base(o.buffer) + plan_->parts[o.first_part].offset;
+  }
+  void fill_iovecs(const BoundOperand& operand);
+  bool entries_lent(const BoundLane& lane, const BoundOperand& operand) const;
+  bool post(const BoundLane& lane, const BoundOperand& operand);
+  const OpHeader* header_for(const BoundLane& lane, const BoundOperand& operand) const {
+    return lane.round == 0 && operand.message == 0 ? &header_ : nullptr;
+  }
+
+  // One end of the kernel call being prepared: parts in memory, the first of them cut to what is
+  // left (`whole`) while several ends are walked together.
+  struct Cursor {
+    const iovec* parts = nullptr;
+    uint32_t num_parts = 0;
+    iovec whole{};
+    void skip(size_t bytes);
+  };
+
+  Plan* plan_ = nullptr;
+  const Device* device_ = nullptr;
+  KernelGate* gate_ = nullptr;
+  char* base_[3] = {};
+  OpHeader header_{};
+  Arithmetic how_;
+  Surprise surprise_;
+  Status failure_;
+  Traffic traffic_;
+  bool lanes_done_ = false;
+  uint64_t steps_run_ = 0;
+  // Working memory of the current step, sized in start().
+  std::vector<Cursor> in_;
+  std::vector<Cursor> out_;
+  std::vector<const void*> src_;
+  std::vector<void*> dst_;
+};
+
+}  // namespace tutti

@@ -1,0 +1,148 @@
+// Communicator: one rank's handle on a group of ranks: its orders of operations, its channels, its
+// plans, and what happens when one of them fails.
+//
+// Threads. One API thread at a time (the caller guards that). Whoever advances
+// operations holds drive_mutex(): the API thread while it waits, the progress thread or a thread
+// that synchronises on a stream otherwise. abort(), error() and the constant facts: any thread.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/base/config.h"
+#include "comm/base/log.h"
+#include "comm/base/mutex.h"
+#include "comm/device/device.h"
+#include "comm/runtime/collective_operation.h"
+#include "comm/runtime/control.h"
+#include "comm/runtime/engine.h"
+#include "comm/runtime/plans.h"
+#include "comm/runtime/point_to_point.h"
+#include "comm/runtime/sequencer.h"
+
+namespace tutti {
+
+// What a communicator is made of. References outlive it.
+struct CommunicatorParts {
+  uint64_t id = 0;
+  int rank = 0;
+  std::vector<int> peers;                // transport-wide number of each rank
+  std::shared_ptr<Transport> transport;  // one endpoint, shared by a rank's communicators
+  std::unique_ptr<Control> control;
+  Config config;
+  std::string name;
+  const Device* device = nullptr;
+  size_t cache_bytes = 0;  // of the last-level cache
+  Log log;
+};
+
+class Communicator final : public Pollable {
+ public:
+  explicit Communicator(CommunicatorParts parts);
+  ~Communicator() override;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return parts_.rank; }
+  int nranks() const { return static_cast<int>(parts_.peers.size()); }
+  uint64_t id() const { return parts_.id; }
+  const CommunicatorParts& parts() const { return parts_; }
+  const Config& config() const { return parts_.config; }
+
+  // Makes the operation of a validated call, ready to be queued.
+  Result<std::unique_ptr<Operation>> make(CollectiveCall call);
+  Result<std::unique_ptr<Operation>> make_send(const PointToPoint& message);
+  Result<std::unique_ptr<Operation>> make_recv(const PointToPoint& message, int* source);
+  // Frees an operation that was made but not queued, or that has finished. Any thread, never waits.
+  void discard(std::unique_ptr<Operation> operation);
+  // Queues an operation; an owned one is freed when it is finished.
+  void enqueue(const Order& order, std::unique_ptr<Operation> operation);
+  void enqueue(const Order& order, Operation* operation);
+
+  // A collective with nothing before it, run on the spot: the path of a blocking call.
+  Status run(CollectiveCall call);
+  // Advances until `operation` (queued here) is finished; returns its result.
+  Status wait(Operation& operation);
+  // Advances until nothing is queued.
+  Status drain();
+
+  // For the engine: one pass over all orders, unless another thread is at it.
+  bool poll_once() override;
+  // One pass over all orders.
+  void poll() TUTTI_REQUIRES(drive_mutex_);
+  // The slow checks: abort, failures of peers, deadlines. Ends the communicator when one hits.
+  void check() TUTTI_REQUIRES(drive_mutex_);
+  Mutex& drive_mutex() TUTTI_THREAD_ANNOTATION(lock_returned(drive_mutex_)) { return drive_mutex_; }
+  bool idle() const { return pending_.load(std::memory_order_acquire) == 0; }
+  // As idle(), but waits for a thread that has just ended the last operation to be out of here.
+  bool drained();
+  WaitRungs rungs() const { return rungs_; }
+
+  void abort();
+  // What ended the communicator, here or at a peer; ok while it is alive.
+  Status error() const;
+
+  // Creations of other communicators that still need this one.
+  std::atomic<int> creations{0};
+
+  // For operations, under the drive mutex.
+  Execution& execution() { return execution_; }
+  Plans& plans() { return plans_; }
+  Control& control() { return *parts_.control; }
+  const Control& control() const { return *parts_.control; }
+  Transport& transport() { return *parts_.transport; }
+  const Device& device() const { return *parts_.device; }
+  std::deque<SendOperation*>& self_sends(uint64_t tag) { return self_sends_[tag]; }
+  Result<void*> scratch(size_t bytes);
+  size_t cache_bytes() const { return parts_.cache_bytes; }
+  OpHeader header(uint64_t sequence, uint64_t fingerprint) const {
+    return {static_cast<uint32_t>(parts_.id ^ parts_.id >> 32), static_cast<uint32_t>(sequence),
+            fingerprint};
+  }
+  // The text of a message that belongs to another call, naming both.
+  Status mismatch(const CollectiveOperation& mine, const Execution::Surprise& got);
+  std::string who() const;  // "rank 2 of 4"
+
+ private:
+  void end(Status why, bool tell_peers) TUTTI_REQUIRES(drive_mutex_);
+  void end_if_stuck(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
+  // Ends the communicator because a channel for `what` cannot be opened; returns why.
+  Status cannot_start(const std::string& what, const Status& why) TUTTI_REQUIRES(drive_mutex_);
+  Status timeout_of(const Operation& operation) const;
+  // The earliest remembered call that another rank made differently; ok when there is none.
+  Status disagreement() const;
+  Status from_peer(const Failure& failure) const;
+  Status wait_locked(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
+  void count_pending() TUTTI_REQUIRES(drive_mutex_) {
+    pending_.store(sequencer_.pending(), std::memory_order_release);
+  }
+
+  CommunicatorParts parts_;
+  WaitRungs rungs_;
+  Plans plans_;
+  PointToPointChannels point_to_point_;
+  Mutex drive_mutex_;
+  Sequencer sequencer_ TUTTI_GUARDED_BY(drive_mutex_);
+  Execution execution_;
+  std::map<uint64_t, std::deque<SendOperation*>> self_sends_;
+  uint64_t next_sequence_ = 0;
+  Mutex discarded_mutex_;
+  // What discard() could not free because another thread was inside.
+  std::vector<std::unique_ptr<Operation>> discarded_ TUTTI_GUARDED_BY(discarded_mutex_);
+  std::atomic<size_t> pending_{0};
+  std::atomic<bool> abort_requested_{false};
+  struct FreeDeleter {
+    void operator()(void* p) const { ::free(p); }
+  };
+  std::unique_ptr<void, FreeDeleter> scratch_;
+  size_t scratch_bytes_ = 0;
+  std::atomic<bool> ended_{false};  // release after ended_why_; pairs with acquire in error()
+  mutable Mutex ended_mutex_;
+  Status ended_why_ TUTTI_GUARDED_BY(ended_mutex_);
+};
+
+}  // namespace tutti

@@ -1,0 +1,42 @@
+// Control: what ranks of one communicator tell each other besides data: what they call, that they
+// are there, that they failed. Nothing on it is needed while operations succeed.
+//
+// One object per rank. Threads: any, concurrently; only publish() is for one thread at a time.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "comm/base/status.h"
+#include "comm/exec/execution.h"
+#include "comm/runtime/call.h"
+
+namespace tutti {
+
+struct Failure {
+  int rank;
+  Code code;
+  std::string text;
+};
+
+class Control : public KernelGate {
+ public:
+  // Announces this rank's next collective call. On the path of every call: no lock, no allocation.
+  virtual void publish(const CallRecord& record) = 0;
+  // What `rank` announced as its call number `sequence`, while it is remembered (the last 32).
+  virtual std::optional<CallRecord> call_of(int rank, uint64_t sequence) const = 0;
+  // The latest call `rank` announced.
+  virtual std::optional<CallRecord> last_call_of(int rank) const = 0;
+  // Tells all ranks that this one has failed; the first failure of a communicator counts.
+  virtual void fail(Code code, const std::string& text) = 0;
+  // Cheap: one load. True once any rank has failed or aborted.
+  virtual bool failed() const = 0;
+  virtual std::optional<Failure> failure() const = 0;
+  // After fail(): returns when no other rank is inside a kernel, which takes no longer than the
+  // kernel; none enters one any more. Then the buffers lent to peers may be given back.
+  virtual void wait_for_kernels() = 0;
+  // Whether `rank` has joined.
+  virtual bool present(int rank) const = 0;
+};
+
+}  // namespace tutti

@@ -1,0 +1,56 @@
+// Operation: something a communicator has to do, as a state machine that others drive.
+//
+// Life: made and validated by a call; queued in its order (sequencer.h); begin() once it is at the
+// head and its stream has come to it; advance() until it ends. Nothing in it blocks. Thread: the
+// holder of the communicator's drive mutex, but for `finished`.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "comm/base/status.h"
+
+namespace tutti {
+
+// The stream side of an operation (streams.h).
+class StreamTicket {
+ public:
+  virtual ~StreamTicket() = default;
+  virtual bool ready() = 0;                       // the stream has come to the operation
+  virtual void finish(const Status& result) = 0;  // lets the stream go on
+};
+
+class Operation {
+ public:
+  enum class Progress : uint8_t { kBlocked, kDone, kFailed };
+
+  virtual ~Operation() = default;
+  virtual Status begin() { return Status(); }
+  virtual Progress advance() = 0;
+  // After kFailed: what ends the communicator.
+  virtual Status failure() const = 0;
+  // Why no progress is possible any more, else ok.
+  virtual Status health() const = 0;
+  virtual int waiting_for() const = 0;  // a rank, or -1
+  virtual std::string describe() const = 0;
+  // The collective's number among those of its communicator, or -1.
+  virtual int64_t sequence() const { return -1; }
+  virtual void set_sequence(uint64_t /*number*/) {}  // when it enters the order
+  virtual uint64_t fingerprint() const { return 0; }
+
+  bool begun = false;
+  int64_t deadline_ns = 0;  // 0: not started to wait
+  std::unique_ptr<StreamTicket> ticket;
+  Status result;                      // valid once finished
+  std::atomic<bool> finished{false};  // release after result; pairs with acquire in waiters
+
+  void finish(Status status) {
+    result = std::move(status);
+    if (ticket) ticket->finish(result);
+    finished.store(true, std::memory_order_release);
+  }
+};
+
+}  // namespace tutti

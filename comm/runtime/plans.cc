@@ -1,0 +1,134 @@
+#include "comm/runtime/plans.h"
+
+#include <algorithm>
+
+#include "comm/base/hash.h"
+#include "comm/schedule/contract.h"
+
+namespace tutti {
+
+Plans::Plans(Transport& transport, uint64_t comm_id, int rank, std::vector<int> peers,
+             const Config& config)
+    : transport_(transport),
+      comm_id_(comm_id),
+      rank_(rank),
+      peers_(std::move(peers)),
+      config_(config) {}
+
+size_t Plans::ShapeHash::operator()(const Shape& s) const {
+  return hash_combine(hash_combine(s.count, s.what), static_cast<uint32_t>(s.root));
+}
+
+Result<BoundCall*> Plans::find(const CollectiveCall& call) {
+  if (!call.equal()) {
+    BoundCall bound;
+    TUTTI_TRY(bind(call, &bound));
+    uncached_.push_back(std::move(bound));
+    return &uncached_.back();
+  }
+  const Shape shape{call.count,
+                    static_cast<uint32_t>(call.collective) |
+                        static_cast<uint32_t>(call.dtype) << 8 |
+                        static_cast<uint32_t>(call.op) << 16 | uint32_t{call.in_place} << 24,
+                    call.root};
+  if (!cache_.empty() && cache_.front().shape == shape) return &cache_.front().bound;
+  const auto found = index_.find(shape);
+  if (found != index_.end()) {
+    cache_.splice(cache_.begin(), cache_, found->second);
+    return &cache_.front().bound;
+  }
+  BoundCall bound;
+  TUTTI_TRY(bind(call, &bound));
+  make_room();
+  cache_.push_front({shape, std::move(bound)});
+  index_[shape] = cache_.begin();
+  return &cache_.front().bound;
+}
+
+void Plans::release(BoundCall* bound) {
+  --bound->holders;
+  if (bound->holders > 0) return;
+  const auto own = std::find_if(uncached_.begin(), uncached_.end(),
+                                [bound](const BoundCall& b) { return &b == bound; });
+  if (own != uncached_.end()) uncached_.erase(own);
+}
+
+void Plans::make_room() {
+  if (cache_.size() < kMostCached) return;
+  for (auto it = cache_.end(); it != cache_.begin();) {
+    --it;
+    if (it->bound.holders > 0) continue;
+    index_.erase(it->shape);
+    cache_.erase(it);
+    return;
+  }
+}
+
+Status Plans::bind(const CollectiveCall& call, BoundCall* bound) {
+  const auto nranks = static_cast<int>(peers_.size());
+  const BlockList input = call.equal()
+                              ? BlockList{input_blocks(call.collective, nranks), call.count, {}, {}}
+                              : call.blocks->input;
+  const BlockList output =
+      call.equal() ? BlockList{output_blocks(call.collective, nranks), call.count, {}, {}}
+                   : call.blocks->output;
+  // Where sizes differ between ranks the choice may only rest on what all of them know.
+  size_t bytes = call.count * size_of(call.dtype);
+  if (!call.equal()) {
+    bytes = call.counts_known_to_all
+                ? std::max(input.largest(), output.largest()) * size_of(call.dtype)
+                : 0;
+  }
+  const Choice choice =
+      select(config_, call.collective, bytes, nranks, call.equal() || call.counts_known_to_all);
+  Params params;
+  params.nranks = nranks;
+  params.rank = rank_;
+  params.root = call.root;
+  params.in_place = call.in_place;
+  params.pieces = choice.pieces;
+  make_schedule(*choice.algorithm, params, &schedule_);
+  const DataLayout layout(input, output, schedule_.shape.chunks_per_block, size_of(call.dtype),
+                          slots_bound(*choice.algorithm), config_.buffer_cap);
+  Result<std::unique_ptr<Plan>> plan =
+      Plan::bind(schedule_, layout, transport_.capabilities(), *this);
+  if (!plan.ok()) return plan.status();
+  bound->plan = std::move(plan.value());
+  bound->algorithm = static_cast<uint64_t>(choice.algorithm - catalog().data());
+  bound->fingerprint =
+      fingerprint(call, nranks, bound->algorithm << 32 | static_cast<uint32_t>(choice.pieces));
+  return Status();
+}
+
+// Found by building schedules of several ranks, so remembered.
+uint32_t Plans::slots_bound(const Algorithm& algorithm) {
+  const auto [it, fresh] = slots_.try_emplace(&algorithm, 0);
+  if (fresh) it->second = scratch_slots_bound(algorithm, static_cast<int>(peers_.size()));
+  return it->second;
+}
+
+Result<SendChannel*> Plans::send_channel(int peer, uint32_t lane) {
+  std::unique_ptr<SendChannel>& channel =
+      sends_[uint64_t{lane} << 32 | static_cast<uint32_t>(peer)];
+  if (!channel) {
+    auto opened = transport_.open_send(
+        {comm_id_, 0, Plane::kCollective, peers_[static_cast<size_t>(peer)], lane});
+    if (!opened.ok()) return opened.status();
+    channel = std::move(opened.value());
+  }
+  return channel.get();
+}
+
+Result<RecvChannel*> Plans::recv_channel(int peer, uint32_t lane) {
+  std::unique_ptr<RecvChannel>& channel =
+      recvs_[uint64_t{lane} << 32 | static_cast<uint32_t>(peer)];
+  if (!channel) {
+    auto opened = transport_.open_recv(
+        {comm_id_, 0, Plane::kCollective, peers_[static_cast<size_t>(peer)], lane});
+    if (!opened.ok()) return opened.status();
+    channel = std::move(opened.value());
+  }
+  return channel.get();
+}
+
+}  // namespace tutti

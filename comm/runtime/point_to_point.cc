@@ -1,0 +1,160 @@
+#include "comm/runtime/point_to_point.h"
+
+#include <utility>
+
+#include "comm/runtime/communicator.h"
+
+namespace tutti {
+
+Result<SendChannel*> PointToPointChannels::send_channel(int peer, uint64_t tag) {
+  std::unique_ptr<SendChannel>& channel = sends_[{peer, tag}];
+  if (!channel) {
+    auto opened = transport_.open_send(
+        {comm_id_, 0, Plane::kPointToPoint, peers_[static_cast<size_t>(peer)], tag});
+    if (!opened.ok()) return opened.status();
+    channel = std::move(opened.value());
+  }
+  return channel.get();
+}
+
+Result<RecvChannel*> PointToPointChannels::recv_channel(int peer, uint64_t tag) {
+  std::unique_ptr<RecvChannel>& channel = recvs_[{peer, tag}];
+  if (!channel) {
+    auto opened = transport_.open_recv(
+        {comm_id_, 0, Plane::kPointToPoint, peers_[static_cast<size_t>(peer)], tag});
+    if (!opened.ok()) return opened.status();
+    channel = std::move(opened.value());
+  }
+  return channel.get();
+}
+
+namespace {
+
+std::string describe_message(const char* what, const PointToPoint& m) {
+  std::string text = what;
+  text += m.peer == kAnyRank ? " any rank" : " rank " + std::to_string(m.peer);
+  if (m.tag != kUntagged) text += " tag " + std::to_string(m.tag);
+  return text + " of " + std::to_string(m.count) + ' ' + name_of(m.dtype);
+}
+
+Status of_rank(int rank, const Status& health) {
+  if (health.ok()) return health;
+  return error(health.code(), "rank %d: %s", rank, health.text().c_str());
+}
+
+}  // namespace
+
+Operation::Progress SendOperation::advance() {
+  if (channel_ == nullptr) {
+    if (!posted_) comm_.self_sends(message_.tag).push_back(this);
+    posted_ = true;
+    return taken_ ? Progress::kDone : Progress::kBlocked;
+  }
+  if (!posted_) {
+    part_ = {message_.buffer, message_.bytes()};
+    number_ = channel_->posted();
+    const OpHeader header =
+        comm_.header(number_, point_to_point_fingerprint(message_.dtype, message_.count));
+    posted_ = channel_->post_send(&header, &part_, part_.iov_len > 0 ? 1 : 0);
+    if (!posted_) return Progress::kBlocked;
+  }
+  return channel_->sent() > number_ ? Progress::kDone : Progress::kBlocked;
+}
+
+Status SendOperation::health() const {
+  return channel_ == nullptr ? Status() : of_rank(message_.peer, channel_->health());
+}
+
+std::string SendOperation::describe() const { return describe_message("send to", message_); }
+
+std::string RecvOperation::describe() const { return describe_message("receive from", message_); }
+
+Status RecvOperation::health() const {
+  // Any sender may still come while one of them is alive.
+  Status last;
+  for (const Candidate& c : candidates_) {
+    if (c.channel == nullptr) return Status();
+    last = of_rank(c.peer, c.channel->health());
+    if (last.ok()) return last;
+  }
+  return last;
+}
+
+Operation::Progress RecvOperation::advance() {
+  for (const Candidate& c : candidates_) {
+    const Progress progress = take(c);
+    if (progress == Progress::kBlocked) continue;
+    if (progress == Progress::kDone && source_ != nullptr) *source_ = c.peer;
+    return progress;
+  }
+  return Progress::kBlocked;
+}
+
+Operation::Progress RecvOperation::take(const Candidate& c) {
+  if (c.channel == nullptr) return take_from_self();
+  return comm_.transport().capabilities().view ? take_view(c) : take_landed(c);
+}
+
+Operation::Progress RecvOperation::take_from_self() {
+  std::deque<SendOperation*>& sends = comm_.self_sends(message_.tag);
+  if (sends.empty()) return Progress::kBlocked;
+  SendOperation* send = sends.front();
+  const PointToPoint& m = send->message();
+  if (m.count != message_.count || m.dtype != message_.dtype) {
+    failure_ = error(Code::kMismatch, "rank %d: %s, but it sent itself %zu %s", comm_.rank(),
+                     describe().c_str(), m.count, name_of(m.dtype));
+    return Progress::kFailed;
+  }
+  failure_ = comm_.device().copy(message_.buffer, m.buffer, message_.bytes(), nullptr);
+  if (!failure_.ok()) return Progress::kFailed;
+  sends.pop_front();
+  send->taken();
+  return Progress::kDone;
+}
+
+Operation::Progress RecvOperation::take_view(const Candidate& c) {
+  const Message* message = c.channel->view();
+  if (message == nullptr) return Progress::kBlocked;
+  if (!expected(c, *message)) return Progress::kFailed;
+  if (!comm_.control().enter()) return Progress::kBlocked;
+  char* to = static_cast<char*>(message_.buffer);
+  for (int i = 0; i < message->nparts && failure_.ok(); ++i) {
+    failure_ =
+        comm_.device().copy(to, message->parts[i].iov_base, message->parts[i].iov_len, nullptr);
+    to += message->parts[i].iov_len;
+  }
+  comm_.control().leave();
+  c.channel->release();
+  return failure_.ok() ? Progress::kDone : Progress::kFailed;
+}
+
+Operation::Progress RecvOperation::take_landed(const Candidate& c) {
+  if (!posted_) {
+    part_ = {message_.buffer, message_.bytes()};
+    number_ = c.channel->received();
+    c.channel->post_recv(&part_, part_.iov_len > 0 ? 1 : 0);
+    posted_ = true;
+  }
+  if (c.channel->received() <= number_) return Progress::kBlocked;
+  return expected(c, c.channel->last()) ? Progress::kDone : Progress::kFailed;
+}
+
+bool RecvOperation::expected(const Candidate& c, const Message& message) {
+  const uint64_t number = c.channel->received() - (comm_.transport().capabilities().view ? 0 : 1);
+  const OpHeader want =
+      comm_.header(number, point_to_point_fingerprint(message_.dtype, message_.count));
+  const OpHeader* got = message.header;
+  if (got != nullptr && got->comm_epoch == want.comm_epoch && got->sequence == want.sequence &&
+      got->fingerprint == want.fingerprint && message.bytes == message_.bytes()) {
+    return true;
+  }
+  const std::string sent = got == nullptr
+                               ? std::to_string(message.bytes) + " bytes without a header"
+                               : describe_point_to_point(got->fingerprint, message.bytes);
+  failure_ =
+      error(Code::kMismatch, "rank %d: %s: expected %zu %s, rank %d sent %s", comm_.rank(),
+            describe().c_str(), message_.count, name_of(message_.dtype), c.peer, sent.c_str());
+  return false;
+}
+
+}  // namespace tutti

@@ -1,0 +1,28 @@
+// Which algorithm runs a call: a function of what all ranks share, and nothing else.
+#pragma once
+
+#include <cstddef>
+
+#include "comm/base/config.h"
+#include "comm/schedule/catalog.h"
+
+namespace tutti {
+
+struct Choice {
+  const Algorithm* algorithm;
+  int pieces;  // Params::pieces
+};
+
+// `bytes`: of one block (the whole payload where there are no blocks). `counts_known`: every rank
+// knows every block. A setting in config.algorithms wins where it can run the call.
+Choice select(const Config& config, Collective collective, size_t bytes, int nranks,
+              bool counts_known);
+
+// The most scratch slots any rank needs, in place or not: the number of rounds follows from it, so
+// it must not depend on one rank's facts. 0 for collectives that never run in rounds.
+uint32_t scratch_slots_bound(const Algorithm& algorithm, int nranks);
+
+// Checks the names in config.algorithms against the catalogue.
+Status check_algorithms(const Config& config);
+
+}  // namespace tutti
