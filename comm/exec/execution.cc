@@ -266,10 +266,14 @@ Status Execution::compute(const BoundStep& step, int num_dst) {
   const auto n_in = static_cast<size_t>(step.n_in);
   const auto n_out = static_cast<size_t>(num_dst);
   bool whole = true;
-  for (size_t k = 0; k < n_in; ++k) whole = whole && in_[k].num_parts == 1;
-  for (size_t k = 0; k < n_out; ++k) whole = whole && out_[k].num_parts == 1;
-  for (size_t k = 0; k < n_in; ++k) src_[k] = in_[k].parts[0].iov_base;
-  for (size_t k = 0; k < n_out; ++k) dst_[k] = out_[k].parts[0].iov_base;
+  for (size_t k = 0; k < n_in; ++k) {
+    whole = whole && in_[k].num_parts == 1;
+    src_[k] = in_[k].parts[0].iov_base;
+  }
+  for (size_t k = 0; k < n_out; ++k) {
+    whole = whole && out_[k].num_parts == 1;
+    dst_[k] = out_[k].parts[0].iov_base;
+  }
   if (whole) return compute_span(step, step.bytes, num_dst);
 
   // Ends that lie in several parts: walk all of them together, one common stretch at a time.
@@ -345,57 +349,6 @@ bool Execution::is_missing(const BoundLane& lane, const BoundOperand& input) con
   const RecvEnd& end = plan_->recvs[input.channel];
   if (plan_->capabilities.view) return end.channel->view() == nullptr;
   return end.channel->received() <= end.base + uint64_t{lane.round} * end.per_round + input.message;
-}
-
-int Execution::waiting_for() const {
-  const uint32_t rounds = plan_->layout.rounds();
-  for (const BoundLane& lane : plan_->lanes) {
-    if (lane.round >= rounds) continue;
-    const BoundStep& step = plan_->steps[lane.first_step + lane.step];
-    if (waits(lane, step)) break;
-    for (uint32_t k = 0; k < step.n_in; ++k) {
-      const BoundOperand& o = plan_->operands[step.first + k];
-      if (is_missing(lane, o)) return plan_->recvs[o.channel].peer;
-    }
-  }
-  for (const SendEnd& end : plan_->sends) {
-    if (end.channel->sent() < end.channel->posted()) return end.peer;
-  }
-  return -1;
-}
-
-namespace {
-
-// What a channel says of its end, with the peer's number in this communicator.
-template <typename End>
-Status health_of(const End& end) {
-  const Status status = end.channel->health();
-  if (status.ok()) return status;
-  return error(status.code(), "rank %d: %s", end.peer, status.text().c_str());
-}
-
-}  // namespace
-
-Status Execution::health() const {
-  const uint32_t rounds = plan_->layout.rounds();
-  for (const BoundLane& lane : plan_->lanes) {
-    if (lane.round >= rounds) continue;
-    const BoundStep& step = plan_->steps[lane.first_step + lane.step];
-    for (uint32_t k = 0; k < step.n_in; ++k) {
-      const BoundOperand& o = plan_->operands[step.first + k];
-      if (step.op != Op::kOffer && is_missing(lane, o))
-        TUTTI_TRY(health_of(plan_->recvs[o.channel]));
-    }
-    for (uint32_t k = step.n_in; k < uint32_t{step.n_in} + step.n_out && step.op != Op::kOffer;
-         ++k) {
-      const BoundOperand& o = plan_->operands[step.first + k];
-      if (o.channel != kNoChannel) TUTTI_TRY(health_of(plan_->sends[o.channel]));
-    }
-  }
-  for (const SendEnd& end : plan_->sends) {
-    if (end.channel->sent() < end.channel->posted()) TUTTI_TRY(health_of(end));
-  }
-  return Status();
 }
 
 }  // namespace tutti

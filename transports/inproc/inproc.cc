@@ -17,10 +17,10 @@ constexpr int kMaxParts = 1024;
 constexpr size_t kMaxMessageBytes = (size_t{1} << 56) - 1;
 
 // For ranks with a core each; with more ranks than cores nobody spins (rungs_for). 2000 spins are
-// some 60 us, longer than a peer's share of a megabyte takes; 8-byte round trips are the same from 50
-// spins up. With one core for both ranks a spin rung of 2000 / 200 / 50 would cost 107 / 13 / 5 us
-// per round trip. A yield is about 0.3 us alone, and 200 of them give way to naps, which are 50 us
-// late, after 60 us.
+// some 60 us, longer than a peer's share of a megabyte takes; 8-byte round trips are the same from
+// 50 spins up. With one core for both ranks a spin rung of 2000 / 200 / 50 would cost 107 / 13 / 5
+// us per round trip. A yield is about 0.3 us alone, and 200 of them give way to naps, which are 50
+// us late, after 60 us.
 constexpr WaitRungs kRungs = {2000, 2000};
 
 Capabilities make_capabilities() {

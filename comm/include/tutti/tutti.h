@@ -23,8 +23,8 @@
  * and tuttiConcurrentUse are found before any byte moves and leave the communicator usable.
  * tuttiTimeout, tuttiRemoteError, tuttiMismatch, tuttiSystemError, tuttiAborted, and
  * tuttiOutOfMemory of an operation that has begun, end the communicator: every later operation on
- * it returns the same code, until it is destroyed. When a call returns an error, its result buffers hold
- * unspecified values.
+ * it returns the same code, until it is destroyed. When a call returns an error, its result buffers
+ * hold unspecified values.
  */
 #ifndef TUTTI_TUTTI_H
 #define TUTTI_TUTTI_H
@@ -225,8 +225,8 @@ TUTTI_API tuttiResult_t tuttiGroupEnd(void);
 
 /* ---- Collectives --------------------------------------------------------------------------- */
 /* In place means: sendbuff == recvbuff, or, where a call says so, the rank's own block of the
- * larger buffer. Ranks may differ in it. Buffers that overlap otherwise are refused. Zero counts are fine, with NULL
- * buffers. */
+ * larger buffer. Ranks may differ in it. Buffers that overlap otherwise are refused. Zero counts
+ * are fine, with NULL buffers. */
 
 /* recvbuff[i] = op over all ranks of sendbuff[i], i < count, on every rank. */
 TUTTI_API tuttiResult_t tuttiAllReduce(const void* sendbuff, void* recvbuff, size_t count,

@@ -1,0 +1,128 @@
+// The plan cache: one plan for one shape, none too many, none taken from who holds it.
+#include "comm/runtime/plans.h"
+
+#include <gtest/gtest.h>
+#include <set>
+#include <vector>
+
+#include "transports/inproc/domain.h"
+#include "transports/inproc/inproc.h"
+
+namespace tutti {
+namespace {
+
+class PlansTest : public testing::Test {
+ protected:
+  PlansTest() : domain_(InprocDomain::create()), mine_(domain_, 0), peer_(domain_, 1) {
+    EXPECT_TRUE(mine_.connect(1, peer_.address()).ok());
+    config_ = load_config({}).value();
+    plans_ = std::make_unique<Plans>(mine_, 5, 0, std::vector<int>{0, 1}, config_);
+  }
+  static CollectiveCall all_reduce(size_t count) {
+    CollectiveCall call;
+    call.collective = Collective::kAllReduce;
+    call.dtype = DataType::kFloat32;
+    call.count = count;
+    return call;
+  }
+  BoundCall* find(const CollectiveCall& call) {
+    auto found = plans_->find(call);
+    EXPECT_TRUE(found.ok()) << found.status().text();
+    return found.value();
+  }
+
+  std::shared_ptr<InprocDomain> domain_;
+  InprocTransport mine_;
+  InprocTransport peer_;
+  Config config_;
+  std::unique_ptr<Plans> plans_;
+};
+
+TEST_F(PlansTest, SameShapeSamePlan) {
+  int a = 0;
+  int b = 0;
+  CollectiveCall call = all_reduce(1000);
+  const Plan* plan = find(call)->plan.get();
+  call.send = &a;
+  call.recv = &b;
+  EXPECT_EQ(find(call)->plan.get(), plan) << "pointers are no part of the shape";
+  (void)find(all_reduce(1001));
+  EXPECT_EQ(find(call)->plan.get(), plan);
+}
+
+TEST_F(PlansTest, WhatShapesAPlan) {
+  std::vector<CollectiveCall> calls;
+  const auto vary = [&](auto change) {
+    calls.push_back(all_reduce(1000));
+    change(calls.back());
+  };
+  vary([](CollectiveCall&) {});
+  vary([](CollectiveCall& c) { c.count = 999; });
+  vary([](CollectiveCall& c) { c.dtype = DataType::kInt32; });
+  vary([](CollectiveCall& c) { c.op = ReduceOp::kMax; });
+  vary([](CollectiveCall& c) { c.collective = Collective::kReduce; });
+  vary([](CollectiveCall& c) {
+    c.collective = Collective::kReduce;
+    c.root = 1;
+  });
+  std::set<const Plan*> plans;
+  std::set<uint64_t> fingerprints;
+  for (const CollectiveCall& c : calls) {
+    plans.insert(find(c)->plan.get());
+    fingerprints.insert(find(c)->fingerprint);
+  }
+  EXPECT_EQ(plans.size(), calls.size());
+  EXPECT_EQ(fingerprints.size(), calls.size());
+  // In place is a local fact: another plan, the same fingerprint.
+  CollectiveCall in_place = all_reduce(1000);
+  in_place.in_place = true;
+  EXPECT_NE(find(in_place)->plan.get(), find(all_reduce(1000))->plan.get());
+  EXPECT_EQ(find(in_place)->fingerprint, find(all_reduce(1000))->fingerprint);
+}
+
+TEST_F(PlansTest, HeldPlansStay) {
+  std::vector<BoundCall*> held;
+  for (size_t i = 0; i < 200; ++i) {
+    held.push_back(find(all_reduce(i)));
+    ++held.back()->holders;
+  }
+  std::set<const Plan*> plans;
+  for (size_t i = 0; i < held.size(); ++i) {
+    EXPECT_EQ(find(all_reduce(i)), held[i]);
+    plans.insert(held[i]->plan.get());
+  }
+  EXPECT_EQ(plans.size(), held.size());
+  for (BoundCall* b : held) plans_->release(b);
+  // Far more shapes than are kept; the one in use all the time stays.
+  BoundCall* const favourite = find(all_reduce(7));
+  for (size_t i = 1000; i < 3000; ++i) {
+    (void)find(all_reduce(i));
+    ASSERT_EQ(find(all_reduce(7)), favourite);
+  }
+}
+
+TEST_F(PlansTest, DifferentBlocksAreNotKept) {
+  CollectiveCall call;
+  call.collective = Collective::kAllGather;
+  call.blocks = std::make_unique<CollectiveCall::Blocks>();
+  call.blocks->input = {1, 3, {}, {}};
+  call.blocks->output = {2, 0, {3, 5}, {0, 3}};
+  BoundCall* const first = find(call);
+  ++first->holders;
+  BoundCall* const second = find(call);
+  ++second->holders;
+  EXPECT_NE(first, second);
+  plans_->release(first);
+  EXPECT_EQ(second->plan->layout.rounds(), 1u) << "the other one is untouched";
+  plans_->release(second);
+}
+
+TEST_F(PlansTest, PeerThatIsNotConnected) {
+  Plans lonely(mine_, 6, 0, {0, 9}, config_);
+  const auto found = lonely.find(all_reduce(10));
+  ASSERT_FALSE(found.ok());
+  EXPECT_EQ(found.status().code(), Code::kInvalidUsage);
+}
+
+}  // namespace
+}  // namespace tutti
