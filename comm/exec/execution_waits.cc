@@ -26,7 +26,7 @@ namespace {
 // What a channel says of its end, with the peer's number in this communicator.
 template <typename End>
 Status health_of(const End& end) {
-  const Status status = end.channel->health();
+  Status status = end.channel->health();
   if (status.ok()) return status;
   return error(status.code(), "rank %d: %s", end.peer, status.text().c_str());
 }

@@ -108,7 +108,7 @@ bool Communicator::drained() {
 // What ended the communicator before is the better answer: a channel that cannot be opened is but
 // its consequence.
 Status Communicator::cannot_start(const std::string& what, const Status& why) {
-  const Status known = error();
+  Status known = error();
   if (!known.ok()) return known;
   end(tutti::error(why.code(), "%s: %s: %s", who().c_str(), what.c_str(), why.text().c_str()),
       true);
@@ -213,25 +213,36 @@ void Communicator::check() {
     if (failure.has_value() && !sequencer_.empty()) end(from_peer(*failure), false);
     return;
   }
+  Status why;
   Operation* sick = nullptr;
   const int64_t now = now_ns();
   Operation* late = nullptr;
   sequencer_.each_running([&](Operation& operation) {
-    if (sick == nullptr && !operation.health().ok()) sick = &operation;
+    if (sick == nullptr) {
+      why = health_of(operation);
+      if (!why.ok()) sick = &operation;
+    }
     if (operation.deadline_ns == 0) {
       const int64_t timeout = config().timeout_ns;
       operation.deadline_ns = timeout == kTimeoutNever ? INT64_MAX : now + timeout;
     }
     if (late == nullptr && now >= operation.deadline_ns) late = &operation;
   });
-  if (sick != nullptr) return end_if_stuck(*sick);
+  if (sick != nullptr) return end_if_stuck(*sick, why);
   if (late != nullptr) end(timeout_of(*late), true);
+}
+
+Status Communicator::health_of(const Operation& operation) const {
+  TUTTI_TRY(operation.health());
+  if (!control().left(-1)) return Status();
+  const int peer = operation.waiting_for();
+  if (peer < 0 || peer == rank() || !control().left(peer)) return Status();
+  return tutti::error(Code::kRemoteError, "rank %d has left: it destroyed its communicator", peer);
 }
 
 // A peer is gone. What it had sent before may be all we need: look once more, and end only when the
 // operation is still stuck.
-void Communicator::end_if_stuck(Operation& operation) {
-  const Status why = operation.health();
+void Communicator::end_if_stuck(Operation& operation, const Status& why) {
   const std::string what = operation.describe();
   const size_t before = sequencer_.pending();
   const uint64_t steps = execution_.steps_run();
@@ -301,10 +312,14 @@ Status Communicator::mismatch(const CollectiveOperation& mine, const Execution::
                       mine.describe().c_str(), got.peer, other.c_str());
 }
 
-void Communicator::end(Status why, bool tell_peers) {
+void Communicator::end(const Status& why, bool tell_peers) {
   if (ended_.load(std::memory_order_acquire)) return;
   if (tell_peers) control().fail(why.code(), why.text());
-  parts_.log.error("%s", why.text().c_str());
+  if (why.code() == Code::kAborted) {
+    parts_.log.info("%s", why.text().c_str());  // somebody asked for it
+  } else {
+    parts_.log.error("%s", why.text().c_str());
+  }
   {
     MutexLock lock(ended_mutex_);
     ended_why_ = why;

@@ -108,8 +108,10 @@ class Communicator final : public Pollable {
   std::string who() const;  // "rank 2 of 4"
 
  private:
-  void end(Status why, bool tell_peers) TUTTI_REQUIRES(drive_mutex_);
-  void end_if_stuck(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
+  void end(const Status& why, bool tell_peers) TUTTI_REQUIRES(drive_mutex_);
+  void end_if_stuck(Operation& operation, const Status& why) TUTTI_REQUIRES(drive_mutex_);
+  // Why `operation` cannot go on, as its channels or the other ranks tell; else ok.
+  Status health_of(const Operation& operation) const TUTTI_REQUIRES(drive_mutex_);
   // Ends the communicator because a channel for `what` cannot be opened; returns why.
   Status cannot_start(const std::string& what, const Status& why) TUTTI_REQUIRES(drive_mutex_);
   Status timeout_of(const Operation& operation) const;

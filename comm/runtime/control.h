@@ -37,6 +37,8 @@ class Control : public KernelGate {
   virtual void wait_for_kernels() = 0;
   // Whether `rank` has joined.
   virtual bool present(int rank) const = 0;
+  // Whether `rank` has ended its side for good; all it had posted is there. -1: any rank (cheap).
+  virtual bool left(int rank) const = 0;
 };
 
 }  // namespace tutti

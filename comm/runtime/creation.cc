@@ -10,14 +10,6 @@
 
 namespace tutti {
 
-namespace {
-
-std::string log_prefix(int rank, const std::string& name) {
-  return (name.empty() ? "" : name + " ") + "rank " + std::to_string(rank);
-}
-
-}  // namespace
-
 Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, int nranks,
                                                               const Config& config,
                                                               const std::string& name) {
@@ -51,7 +43,7 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
     parts.name = name;
     parts.device = &process.device();
     parts.cache_bytes = process.cache_bytes();
-    parts.log = process.log(log_prefix(r, name));
+    parts.log = process.log();
     all.push_back(std::make_unique<Communicator>(std::move(parts)));
   }
   return all;
@@ -107,7 +99,7 @@ Status Creation::make(uint64_t id, const std::vector<int>& members, bool all_com
   parts.name = name_;
   parts.device = &process_.device();
   parts.cache_bytes = process_.cache_bytes();
-  parts.log = process_.log(log_prefix(parts.rank, name_));
+  parts.log = process_.log();
   made_ = std::make_unique<Communicator>(std::move(parts));
   return Status();
 }

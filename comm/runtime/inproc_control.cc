@@ -88,6 +88,17 @@ std::optional<Failure> InprocControl::failure() const {
   return board_->failure_;
 }
 
+// release: everything this rank has posted; pairs with the acquires in left().
+InprocControl::~InprocControl() {
+  board_->members_[static_cast<size_t>(rank_)].left.store(true, std::memory_order_release);
+  board_->any_left_.store(true, std::memory_order_release);
+}
+
+bool InprocControl::left(int rank) const {
+  if (rank < 0) return board_->any_left_.load(std::memory_order_acquire);
+  return board_->members_[static_cast<size_t>(rank)].left.load(std::memory_order_acquire);
+}
+
 bool InprocControl::present(int rank) const {
   return board_->members_[static_cast<size_t>(rank)].present.load(std::memory_order_acquire);
 }

@@ -30,12 +30,14 @@ class Board {
   };
   struct alignas(64) Member {
     std::atomic<bool> present{false};
+    std::atomic<bool> left{false};
     std::atomic<bool> inside{false};  // a kernel runs; see enter()
     std::atomic<uint64_t> last{0};    // sequence + 1 of the latest entry
     Entry entries[kRemembered];
   };
   std::vector<Member> members_;
   std::atomic<bool> failed_{false};
+  std::atomic<bool> any_left_{false};
   mutable Mutex mutex_;
   std::optional<Failure> failure_ TUTTI_GUARDED_BY(mutex_);
 };
@@ -43,6 +45,9 @@ class Board {
 class InprocControl final : public Control {
  public:
   InprocControl(std::shared_ptr<Board> board, int rank);
+  ~InprocControl() override;
+  InprocControl(const InprocControl&) = delete;
+  InprocControl& operator=(const InprocControl&) = delete;
   void publish(const CallRecord& record) override;
   std::optional<CallRecord> call_of(int rank, uint64_t sequence) const override;
   std::optional<CallRecord> last_call_of(int rank) const override;
@@ -50,6 +55,7 @@ class InprocControl final : public Control {
   bool failed() const override { return board_->failed_.load(std::memory_order_acquire); }
   std::optional<Failure> failure() const override;
   bool present(int rank) const override;
+  bool left(int rank) const override;
   void wait_for_kernels() override;
   bool enter() override;
   void leave() override;

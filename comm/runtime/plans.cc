@@ -107,13 +107,22 @@ uint32_t Plans::slots_bound(const Algorithm& algorithm) {
   return it->second;
 }
 
+namespace {
+
+// The transport knows its peers by other numbers.
+Status of_rank(int rank, const Status& why) {
+  return error(why.code(), "rank %d: %s", rank, why.text().c_str());
+}
+
+}  // namespace
+
 Result<SendChannel*> Plans::send_channel(int peer, uint32_t lane) {
   std::unique_ptr<SendChannel>& channel =
       sends_[uint64_t{lane} << 32 | static_cast<uint32_t>(peer)];
   if (!channel) {
     auto opened = transport_.open_send(
         {comm_id_, 0, Plane::kCollective, peers_[static_cast<size_t>(peer)], lane});
-    if (!opened.ok()) return opened.status();
+    if (!opened.ok()) return of_rank(peer, opened.status());
     channel = std::move(opened.value());
   }
   return channel.get();
@@ -125,7 +134,7 @@ Result<RecvChannel*> Plans::recv_channel(int peer, uint32_t lane) {
   if (!channel) {
     auto opened = transport_.open_recv(
         {comm_id_, 0, Plane::kCollective, peers_[static_cast<size_t>(peer)], lane});
-    if (!opened.ok()) return opened.status();
+    if (!opened.ok()) return of_rank(peer, opened.status());
     channel = std::move(opened.value());
   }
   return channel.get();

@@ -3,11 +3,11 @@
 // (peer, tag, direction). Thread: the holder of the communicator's drive mutex.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <tuple>
 
 #include "comm/runtime/operation.h"
 
@@ -17,7 +17,9 @@ struct Order {
   enum class Kind : uint8_t { kCollective, kSend, kRecv } kind = Kind::kCollective;
   int peer = 0;
   uint64_t tag = 0;
-  auto operator<=>(const Order&) const = default;
+  bool operator<(const Order& other) const {
+    return std::tie(kind, peer, tag) < std::tie(other.kind, other.peer, other.tag);
+  }
 };
 
 class Sequencer {

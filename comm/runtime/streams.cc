@@ -68,7 +68,7 @@ Status Streams::destroy(void* stream) {
                  found->second.pending);
   }
   (void)device_.destroy_gate(found->second.gate);
-  const Status status = device_.destroy_stream(stream);
+  Status status = device_.destroy_stream(stream);
   entries_.erase(found);
   return status;
 }

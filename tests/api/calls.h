@@ -36,7 +36,7 @@ struct Blocks {
     if (tuttiCommCount(a.comm, &n) == tuttiSuccess) (void)tuttiCommUserRank(a.comm, &own);
     counts.assign(static_cast<size_t>(n), a.count);
     for (int r = 0; r < n; ++r) displs.push_back(a.count * static_cast<size_t>(r));
-    matrix.assign(static_cast<size_t>(n * n), a.count);
+    matrix.assign(static_cast<size_t>(n) * static_cast<size_t>(n), a.count);
   }
   std::vector<size_t> counts;
   std::vector<size_t> displs;

@@ -145,6 +145,28 @@ TEST_F(CreateTest, AbortOfAChildLeavesTheParentAlone) {
   team.expect_usable();
 }
 
+// A member that leaves a child is missed, although its endpoint lives on in the parent.
+TEST_F(CreateTest, LeavingAChildIsARemoteError) {
+  Team team(3);
+  for (bool wait : {false, true}) {
+    std::atomic<bool> gone{false};
+    team.run([&](int rank, tuttiComm_t comm) {
+      tuttiComm_t child = nullptr;
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiCommSplit(comm, 0, -rank, &child, nullptr)));
+      if (rank == 0) {
+        EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDestroy(child)));
+        gone = true;
+        return;
+      }
+      EXPECT_TRUE(!wait || wait_until([&] { return gone.load(); }));
+      EXPECT_TRUE(returns(tuttiRemoteError, tuttiBarrier(child, nullptr)));
+      EXPECT_TRUE(names(last_error(), {"of 3", "barrier", "rank 2", "left"}));
+      EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDestroy(child)));
+    });
+  }
+  team.expect_usable();
+}
+
 TEST_F(CreateTest, GroupOfItsMembersOnly) {
   Team team(5);
   for (int round = 0; round < 10; ++round) {

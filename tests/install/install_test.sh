@@ -19,7 +19,7 @@ strangers=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^tutti
 [ -z "$strangers" ] || { echo "expected only the C API exported, got: $strangers"; exit 1; }
 
 echo "find_package:"
-cmake -S "$source/tests/install/consumer" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+cmake -G Ninja -S "$source/tests/install/consumer" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
 cmake --build "$work/cmake" >/dev/null
 "$work/cmake/consumer"
 "$work/cmake/consumer_cpp"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "comm/base/check.h"
 
@@ -74,6 +75,28 @@ void InprocDomain::remove_endpoint(uint64_t id, std::span<void* const> blocks) {
   endpoints_.erase(id);
   orphans_.insert(orphans_.end(), blocks.begin(), blocks.end());
   for (auto& [key, entry] : entries_) set_bits(entry.pair.get(), bits_of_endpoint(key, id, kGone));
+  drop_unused(id);
+}
+
+bool InprocDomain::has_mail(const RingKey& key, const Entry& entry) const {
+  constexpr int kSendWay = static_cast<int>(Direction::kSend);
+  if ((entry.pair->state.bits.load(std::memory_order_acquire) & kEnded) != 0) return false;
+  for (int side = 0; side < 2; ++side) {
+    const uint64_t reader = side == 0 ? key.high : key.low;
+    if (entry.done_reading[1 - side] || endpoints_.count(reader) == 0) continue;
+    const uint64_t read = entry.pair->ring[side].consumed.count.load(std::memory_order_acquire);
+    if (entry.position[side][kSendWay] > read) return true;
+  }
+  return false;
+}
+
+// After something has ended: frees the pairs of `id` that were kept for a reader only.
+void InprocDomain::drop_unused(uint64_t id) {
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    const bool of_id = it->first.low == id || it->first.high == id;
+    const bool unused = of_id && !it->second.any_open() && !has_mail(it->first, it->second);
+    it = unused ? entries_.erase(it) : std::next(it);
+  }
 }
 
 bool InprocDomain::has_endpoint(uint64_t id) const {
@@ -87,11 +110,13 @@ bool InprocDomain::has_ended(uint64_t id, const ChannelKey& key) const {
   return found != ended.end() && key.epoch <= found->second;
 }
 
-Status InprocDomain::check_open(uint64_t local, uint64_t peer, const ChannelKey& key) const {
+Status InprocDomain::check_open(uint64_t local, uint64_t peer, const ChannelKey& key,
+                                bool mail) const {
   if (endpoints_.count(local) == 0) {
     return error(Code::kAborted, "inproc: this endpoint has been destroyed");
   }
   if (endpoints_.count(peer) == 0) {
+    if (mail) return Status();
     return error(Code::kRemoteError, "inproc: peer %d is gone", key.peer);
   }
   if (has_ended(local, key)) {
@@ -110,7 +135,8 @@ Result<RingEnd> InprocDomain::open(uint64_t local, uint64_t peer, const ChannelK
   const RingKey ring_key{
       std::min(local, peer), std::max(local, peer), key.comm, key.order, key.epoch, key.plane};
   MutexLock lock(mutex_);
-  Status allowed = check_open(local, peer, key);
+  const bool mail = direction == Direction::kRecv && entries_.count(ring_key) != 0;
+  Status allowed = check_open(local, peer, key, mail);
   if (!allowed.ok()) return allowed;
   Entry& entry = entries_[ring_key];
   // Only the stamps need zeros; payload memory nobody uses stays untouched.
@@ -137,7 +163,8 @@ void InprocDomain::close(const RingEnd& end, uint64_t position, bool lending) {
   const int way = static_cast<int>(end.direction);
   entry.open[end.side][way] = false;
   entry.position[end.side][way] = position;
-  if (!entry.any_open()) {
+  if (end.direction == Direction::kRecv) entry.done_reading[end.side] = true;
+  if (!entry.any_open() && (lending || !has_mail(end.key, entry))) {
     entries_.erase(found);
     return;
   }
@@ -157,6 +184,7 @@ void InprocDomain::abort(uint64_t id, uint64_t comm) {
     ended = std::max(ended, key.epoch);
     set_bits(entry.pair.get(), bits);
   }
+  drop_unused(id);
 }
 
 size_t InprocDomain::ring_pairs() const {

@@ -1,6 +1,7 @@
 // InprocDomain: the memory world of one process. Knows the endpoints in it and makes the pair of
 // rings that two endpoints share for one order, when the first of the four channel ends that use it
-// is opened, from whichever side; frees it when the last end is closed.
+// is opened, from whichever side; frees it when the last end is closed and nothing is left to read:
+// a rank may send, leave and be gone before its peer opens the channel.
 //
 // Threads: every method may be called by any thread; opening, closing and ending take one mutex.
 // The data path never comes here. Owned jointly by the endpoints of the process and their channels:
@@ -80,6 +81,7 @@ class InprocDomain {
     std::unique_ptr<RingPair> pair;
     bool open[2][2] = {};          // [side][direction]
     uint64_t position[2][2] = {};  // of a closed end
+    bool done_reading[2] = {};     // by side: its receive end was open and is closed
     bool any_open() const { return open[0][0] || open[0][1] || open[1][0] || open[1][1]; }
   };
   struct Endpoint {
@@ -87,8 +89,12 @@ class InprocDomain {
   };
 
   InprocDomain() = default;
-  Status check_open(uint64_t local, uint64_t peer, const ChannelKey& key) const
+  // `mail`: messages of the peer may be waiting, whether it is still there or not.
+  Status check_open(uint64_t local, uint64_t peer, const ChannelKey& key, bool mail) const
       TUTTI_REQUIRES(mutex_);
+  // Whether a side that nobody has open has messages for the other that it may still come to read.
+  bool has_mail(const RingKey& key, const Entry& entry) const TUTTI_REQUIRES(mutex_);
+  void drop_unused(uint64_t id) TUTTI_REQUIRES(mutex_);
   bool has_ended(uint64_t id, const ChannelKey& key) const TUTTI_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
