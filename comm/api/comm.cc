@@ -334,9 +334,8 @@ tuttiResult_t tuttiCommGetAsyncError(tuttiComm_t comm, tuttiResult_t* async) {
   tutti::settle(*comm);
   switch (comm->state.load(std::memory_order_acquire)) {
     case tuttiComm::kCreating:
-      *async = !comm->creation->ended()
-                   ? tuttiInProgress
-                   : static_cast<tuttiResult_t>(comm->creation->result().code());
+      // Even if it has ended by now: success means that it is ready.
+      *async = tuttiInProgress;
       break;
     case tuttiComm::kFailed:
       *async = static_cast<tuttiResult_t>(comm->creation_error.code());
