@@ -7,16 +7,6 @@
 #include "tests/api/calls.h"
 #include "tests/api/team.h"
 
-// A request for more memory than there is must come back as such under a sanitizer, too.
-extern "C" {
-__attribute__((visibility("default"))) const char* __asan_default_options() {
-  return "allocator_may_return_null=1";
-}
-__attribute__((visibility("default"))) const char* __tsan_default_options() {
-  return "allocator_may_return_null=1";
-}
-}
-
 namespace tutti {
 namespace {
 
