@@ -22,3 +22,7 @@ if(TUTTI_SANITIZE)
   add_compile_options(-fsanitize=${TUTTI_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TUTTI_SANITIZE})
 endif()
+if(TUTTI_LTO)
+  # Only libtutti.so is optimised when linked (comm/api/CMakeLists.txt); tests and tools need not wait.
+  add_link_options(-fno-lto)
+endif()

@@ -37,6 +37,7 @@ class InprocSendChannel final : public SendChannel {
   bool post_large(const OpHeader* header, const iovec* parts, int nparts);
   bool fill(RingSlot* slot, const iovec* parts, int nparts, uint64_t* tag);
   void publish(RingSlot* slot, const OpHeader* header, uint64_t tag);
+  uint64_t oldest_lent(uint64_t consumed) const;
   uint64_t released() const;
 
   // Read on every call, so kept together; the rings themselves are elsewhere.

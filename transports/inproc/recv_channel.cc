@@ -61,6 +61,8 @@ inline void InprocRecvChannel::describe(const MessageLine& line) {
       // Our own line: the sender needs to say no more than that it used the offer.
       part_ = {own_ring_->slots[next_ % kRingSlots].offer.base, bytes};
       message_.placed = true;
+      // Pairs with the acquire load in InprocSendChannel::released.
+      own_ring_->heard.count.store(line.consumed, std::memory_order_release);
       break;
   }
 }

@@ -11,11 +11,14 @@
 //                                               16-31  OpHeader
 //                                               32-63  the payload itself (kLine), or where it is:
 //                                                      one iovec (kOnePart), or the address of the
-//                                                      sender's iovecs and their number (kParts)
+//                                                      sender's iovecs and their number (kParts),
+//                                                      or ring[1-s].consumed (kPlaced)
 //   ring[s].slots[i].offer   side s              0- 7  stamp: number of the message of ring[1-s]
 //                                                      this is for + 1; kWithdrawn when taken back
 //                                                8-31  address, bytes, fingerprint
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
+//   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came in
+//                                                      a message; for side s alone
 //   ring[s].spill[i]         side s                    payloads of kLineBytes+1..kInlineBytes
 //
 //   variable   store                          load                         what it carries
@@ -24,6 +27,7 @@
 //   consumed   release, release/received      acquire, post_send when the the reader's last read:
 //                                             ring looks full, sent       slot and payload may be
 //                                                                         written again
+//   heard      release, view/received         acquire, sent               as consumed
 //   offer      release, offer                 acquire, place              the line, and the owner's
 //   stamp                                                                 last use of the range
 //   state      acq_rel read-modify-write      acquire, every call         nothing else
@@ -32,7 +36,8 @@
 // beside the message line of the same side because both are fetched by the same reader at about the
 // same time. The offer for message n overwrites that of n - kSlots, which the sender has posted and
 // will not look up again; a line is never rewritten for the same message, so no reader can see half
-// of one.
+// of one. A placed message has no payload and says instead how much its sender has read: an exchange
+// of lent data against placed results ends without a look at `consumed`, one line flight less.
 #pragma once
 
 #include <atomic>
@@ -69,6 +74,7 @@ struct alignas(kRingLine) MessageLine {
     std::byte payload[kLineBytes];
     iovec one;
     LentParts lent;
+    uint64_t consumed;
   };
 };
 static_assert(sizeof(MessageLine) == kRingLine);
@@ -88,13 +94,14 @@ struct RingSlot {
   OfferLine offer;
 };
 
-struct alignas(kRingLine) ConsumedLine {
+struct alignas(kRingLine) CountLine {
   std::atomic<uint64_t> count;
 };
 
 struct Ring {
   RingSlot slots[kRingSlots];
-  ConsumedLine consumed;
+  CountLine consumed;
+  CountLine heard;
   alignas(kRingLine) std::byte spill[kRingSlots][kInlineBytes];
 };
 

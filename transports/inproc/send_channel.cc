@@ -128,22 +128,31 @@ bool InprocSendChannel::post_placed(const OpHeader* header, size_t bytes) {
   TUTTI_CHECK(placed_ == next_, "post_placed without an address from place()");
   if (!has_room() || ended()) return false;
   lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
-  publish(&ring_->slots[next_ % kRingSlots], header,
+  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
+  slot->message.consumed = peer_ring_->consumed.count.load(std::memory_order_acquire);
+  publish(slot, header,
           bytes << 8 | static_cast<uint64_t>(MessageKind::kPlaced));
   return true;
 }
 
-// The oldest message that still lends memory, next_ when there is none.
-uint64_t InprocSendChannel::released() const {
-  if (lent_ == 0) return next_;
-  // Pairs with the release store in InprocRecvChannel::give_back.
-  const uint64_t consumed = ring_->consumed.count.load(std::memory_order_acquire);
+// The oldest message from `consumed` on that lends memory, next_ when there is none.
+inline uint64_t InprocSendChannel::oldest_lent(uint64_t consumed) const {
   // Bits of [consumed, next_), oldest lowest: a slot's bit is stale once its message is consumed.
   const uint64_t outstanding = next_ - consumed;
   const uint32_t turn = consumed % kRingSlots;
   uint64_t lent = turn == 0 ? lent_ : lent_ >> turn | lent_ << (kRingSlots - turn);
   if (outstanding < kRingSlots) lent &= (uint64_t{1} << outstanding) - 1;
   return lent == 0 ? next_ : consumed + static_cast<uint64_t>(__builtin_ctzll(lent));
+}
+
+// The oldest message that still lends memory, next_ when there is none. The reader's counter is a
+// line flight away; what its last placed message said is here.
+uint64_t InprocSendChannel::released() const {
+  if (lent_ == 0) return next_;
+  // Pairs with the release store in InprocRecvChannel::describe.
+  if (oldest_lent(ring_->heard.count.load(std::memory_order_acquire)) == next_) return next_;
+  // Pairs with the release store in InprocRecvChannel::give_back.
+  return oldest_lent(ring_->consumed.count.load(std::memory_order_acquire));
 }
 
 uint64_t InprocSendChannel::consumed() {
