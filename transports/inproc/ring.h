@@ -17,7 +17,8 @@
 //                                                      this is for + 1; kWithdrawn when taken back
 //                                                8-31  address, bytes, fingerprint
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
-//   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came in
+//   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came
+//   in
 //                                                      a message; for side s alone
 //   ring[s].spill[i]         side s                    payloads of kLineBytes+1..kInlineBytes
 //
@@ -36,8 +37,9 @@
 // beside the message line of the same side because both are fetched by the same reader at about the
 // same time. The offer for message n overwrites that of n - kSlots, which the sender has posted and
 // will not look up again; a line is never rewritten for the same message, so no reader can see half
-// of one. A placed message has no payload and says instead how much its sender has read: an exchange
-// of lent data against placed results ends without a look at `consumed`, one line flight less.
+// of one. A placed message has no payload and says instead how much its sender has read: an
+// exchange of lent data against placed results ends without a look at `consumed`, one line flight
+// less.
 #pragma once
 
 #include <atomic>

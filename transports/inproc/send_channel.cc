@@ -130,8 +130,7 @@ bool InprocSendChannel::post_placed(const OpHeader* header, size_t bytes) {
   lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
   RingSlot* slot = &ring_->slots[next_ % kRingSlots];
   slot->message.consumed = peer_ring_->consumed.count.load(std::memory_order_acquire);
-  publish(slot, header,
-          bytes << 8 | static_cast<uint64_t>(MessageKind::kPlaced));
+  publish(slot, header, bytes << 8 | static_cast<uint64_t>(MessageKind::kPlaced));
   return true;
 }
 
