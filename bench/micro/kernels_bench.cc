@@ -84,12 +84,13 @@ struct Case {
 // One iteration: kernel, memcpy, copy loop, each `repeats` times (small arrays stay in cache).
 void run_case(benchmark::State& state, const Case& c) {
   std::vector<Memory> arrays;
-  arrays.reserve(static_cast<size_t>(c.nsrc + c.ndst));
+  arrays.reserve(static_cast<size_t>(c.nsrc) + static_cast<size_t>(c.ndst));
   for (int i = 0; i < c.nsrc + c.ndst; ++i) arrays.emplace_back(c.bytes);
   std::vector<const void*> src;
   std::vector<void*> dst;
   for (int i = 0; i < c.nsrc; ++i) src.push_back(arrays[static_cast<size_t>(i)].data());
-  for (int i = 0; i < c.ndst; ++i) dst.push_back(arrays[static_cast<size_t>(c.nsrc + i)].data());
+  for (int i = 0; i < c.ndst; ++i)
+    dst.push_back(arrays[static_cast<size_t>(c.nsrc) + static_cast<size_t>(i)].data());
   void* const copy_to = dst[0];
   if (c.in_place) dst[0] = arrays[0].data();
 

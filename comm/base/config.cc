@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <system_error>
 #include <unistd.h>
 
@@ -183,6 +184,37 @@ std::string print_buffer_cap(const Config& config) {
   return std::to_string(config.buffer_cap);
 }
 
+// --- network ---
+
+// Terms are matched against the interfaces at init; here only what can never be one is refused.
+bool parse_interface(std::string_view text, Config* config) {
+  const bool printable =
+      std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (!printable) return false;
+  config->interface = text;
+  return true;
+}
+
+bool parse_port_range(std::string_view text, Config* config) {
+  uint16_t low = 0;
+  uint16_t high = 0;
+  if (!text.empty()) {
+    const size_t dash = text.find('-');
+    if (dash == std::string_view::npos || !parse_whole(text.substr(0, dash), &low) ||
+        !parse_whole(text.substr(dash + 1), &high) || low == 0 || high < low) {
+      return false;
+    }
+  }
+  config->port_low = low;
+  config->port_high = high;
+  return true;
+}
+
+std::string print_port_range(const Config& config) {
+  if (config.port_low == 0) return "";
+  return std::to_string(config.port_low) + '-' + std::to_string(config.port_high);
+}
+
 template <typename Number>
 std::optional<std::string> number_text(const std::optional<Number>& number) {
   if (!number) return std::nullopt;
@@ -218,7 +250,39 @@ constexpr std::array<Setting, kNumSettings> kSettings = {{
      "64M", "scratch bytes one operation of one rank may use; more data moves in rounds", true,
      parse_buffer_cap, print_buffer_cap,
      [](const ConfigOverrides& o) { return number_text(o.buffer_cap); }},
+    {"socket_ifname", "TUTTI_SOCKET_IFNAME",
+     "interface names, globs or CIDR networks, separated by commas, ^ in front of one to exclude",
+     "", "the interface to listen on (unset: the one toward the rendezvous)", false,
+     parse_interface, [](const Config& c) { return c.interface; },
+     [](const ConfigOverrides& o) { return o.interface; }},
+    {"port_range", "TUTTI_PORT_RANGE", "LO-HI, two ports", "",
+     "ports to listen on (unset: whatever is free)", false, parse_port_range, print_port_range,
+     [](const ConfigOverrides& o) { return o.port_range; }},
 }};
+
+constexpr LaunchVariable kLaunchVariables[] = {
+    {"TUTTI_RANK", "this process's rank, 0..TUTTI_NRANKS-1"},
+    {"TUTTI_NRANKS", "ranks in the job"},
+    {"TUTTI_LOCAL_RANK", "its number among the ranks of this host"},
+    {"TUTTI_RENDEZVOUS", "where ranks meet: tcp://HOST:PORT (rank 0 listens) or file:///FOLDER"},
+    {"TUTTI_SECRET", "the job secret, 32 hexadecimal digits"},
+    {"TUTTI_SECRET_FILE", "a file of mode 0600 that holds the job secret"},
+    {"TUTTI_INSECURE_BOOTSTRAP", "1: several hosts may meet without a job secret"},
+    {"RANK", "torchrun: rank"},
+    {"WORLD_SIZE", "torchrun: ranks in the job"},
+    {"LOCAL_RANK", "torchrun: number among the ranks of this host"},
+    {"LOCAL_WORLD_SIZE", "torchrun: ranks on this host"},
+    {"MASTER_ADDR", "torchrun: the host of rank 0"},
+    {"MASTER_PORT", "torchrun: the port of its own store; Tutti uses the next one"},
+    {"OMPI_COMM_WORLD_RANK", "mpirun: rank"},
+    {"OMPI_COMM_WORLD_SIZE", "mpirun: ranks in the job"},
+    {"OMPI_COMM_WORLD_LOCAL_RANK", "mpirun: number among the ranks of this host"},
+};
+
+bool is_launch_variable(std::string_view name) {
+  return std::any_of(std::begin(kLaunchVariables), std::end(kLaunchVariables),
+                     [name](const LaunchVariable& v) { return name == v.variable; });
+}
 
 Status bad_value(const Setting& setting, bool from_environment, std::string_view got) {
   const std::string shown(got.substr(0, kMaxShown));
@@ -251,7 +315,8 @@ std::vector<std::string> unknown_names(const Environment& environment) {
   for (const auto& variable : environment.variables) {
     const std::string& name = variable.first;
     if (!name.starts_with(kPrefix)) continue;
-    const bool known = std::any_of(kSettings.begin(), kSettings.end(),
+    const bool known = is_launch_variable(name) ||
+                       std::any_of(kSettings.begin(), kSettings.end(),
                                    [&name](const Setting& s) { return name == s.variable; });
     if (!known) unknown.push_back(name);
   }
@@ -279,8 +344,10 @@ Environment Environment::of_process() {
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const size_t equals = text.find('=');
-    if (equals == std::string_view::npos || !text.starts_with(kPrefix)) continue;
-    result.variables.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    if (equals == std::string_view::npos) continue;
+    const std::string_view name = text.substr(0, equals);
+    if (!name.starts_with(kPrefix) && !is_launch_variable(name)) continue;
+    result.variables.emplace_back(name, text.substr(equals + 1));
   }
   return result;
 }
@@ -293,6 +360,7 @@ const std::string* Environment::find(std::string_view name) const {
 }
 
 std::span<const Setting, kNumSettings> settings() { return kSettings; }
+std::span<const LaunchVariable> launch_variables() { return kLaunchVariables; }
 
 Result<Config> load_config(const Environment& environment, const ConfigOverrides& overrides) {
   Config config;

@@ -21,7 +21,7 @@
 
 namespace tutti {
 
-inline constexpr size_t kNumSettings = 6;
+inline constexpr size_t kNumSettings = 8;
 inline constexpr int64_t kTimeoutNever = INT64_MAX;
 
 enum class SettingSource : uint8_t { kDefault, kEnvironment, kConfig };
@@ -36,6 +36,9 @@ struct Config {
   LogConfig log;
   int threads = 0;        // >= 1
   size_t buffer_cap = 0;  // bytes of scratch that one operation of one rank may use
+  std::string interface;  // selector of comm/net/address.h; "": the one toward the rendezvous
+  uint16_t port_low = 0;  // ports to listen on; 0: any
+  uint16_t port_high = 0;
 
   // Where each value came from, indexed like settings().
   std::array<SettingSource, kNumSettings> sources{};
@@ -52,6 +55,8 @@ struct ConfigOverrides {
   std::optional<std::string> log;
   std::optional<int> threads;
   std::optional<size_t> buffer_cap;
+  std::optional<std::string> interface;
+  std::optional<std::string> port_range;
 };
 
 // The variables that concern us, copied. Later entries of a repeated name are ignored, as getenv()
@@ -59,7 +64,8 @@ struct ConfigOverrides {
 struct Environment {
   std::vector<std::pair<std::string, std::string>> variables;
 
-  // Copies every TUTTI_ variable of this process. Call once, before threads may call setenv().
+  // Copies every TUTTI_ variable and every launch variable of this process. Call once, before
+  // threads may call setenv().
   static Environment of_process();
   // Null when absent. An empty value counts as absent.
   const std::string* find(std::string_view name) const;
@@ -80,6 +86,14 @@ struct Setting {
 };
 
 std::span<const Setting, kNumSettings> settings();
+
+// What launchers tell a process about its job: no settings, but known names (comm/bootstrap reads
+// them). Those of other launchers have no TUTTI_ in front.
+struct LaunchVariable {
+  const char* variable;
+  const char* meaning;
+};
+std::span<const LaunchVariable> launch_variables();
 
 // The settings in force. kInvalidArgument names the first bad one, what was expected and what was
 // found; a bad variable fails even where an override hides it.

@@ -59,6 +59,8 @@ TEST(Config, EveryOverride) {
   overrides.log = "debug:/tmp/x";
   overrides.threads = 2;
   overrides.buffer_cap = 1000001;
+  overrides.interface = "eth*,^eth1";
+  overrides.port_range = "4000-4100";
   const Config config = load({}, overrides);
   ASSERT_EQ(config.algorithms.size(), 1u);
   EXPECT_EQ(config.algorithms[0].second, "ring");
@@ -67,7 +69,28 @@ TEST(Config, EveryOverride) {
   EXPECT_EQ(config.log, (LogConfig{LogLevel::kDebug, "/tmp/x"}));
   EXPECT_EQ(config.threads, 2);
   EXPECT_EQ(config.buffer_cap, 1000001u);
+  EXPECT_EQ(config.interface, "eth*,^eth1");
+  EXPECT_EQ(config.port_low, 4000);
+  EXPECT_EQ(config.port_high, 4100);
   for (const SettingSource source : config.sources) EXPECT_EQ(source, SettingSource::kConfig);
+}
+
+TEST(Config, PortRanges) {
+  for (const char* bad : {"4000", "-", "1-", "-1", "0-5", "6-5", "1-65536", "1 - 2", "a-b"}) {
+    const Result<Config> config = load_config(with("TUTTI_PORT_RANGE", bad));
+    ASSERT_FALSE(config.ok()) << bad;
+    EXPECT_EQ(config.status().code(), Code::kInvalidArgument);
+  }
+  EXPECT_EQ(load(with("TUTTI_PORT_RANGE", "1-65535")).port_high, 65535);
+  EXPECT_EQ(load({}).port_low, 0);
+}
+
+TEST(Config, LaunchVariablesAreKnown) {
+  Environment environment;
+  for (const LaunchVariable& v : launch_variables())
+    environment.variables.emplace_back(v.variable, "1");
+  environment.variables.emplace_back("TUTTI_RANKS", "1");
+  EXPECT_EQ(load(environment).unknown, std::vector<std::string>{"TUTTI_RANKS"});
 }
 
 TEST(Config, OverridesAreCheckedToo) {

@@ -21,8 +21,9 @@ SCHEDULE = BASE + ["comm/schedule"]
 DEVICE = BASE + ["comm/device", "comm/include/tutti/device.h"]
 EXEC = SCHEDULE + DEVICE + ["comm/exec", "transports/transport.h"]
 BOOTSTRAP = BASE + ["comm/net", "comm/bootstrap"]
-RUNTIME = EXEC + BOOTSTRAP + ["comm/runtime", "transports/builtin.h"]
+RUNTIME = EXEC + BOOTSTRAP + ["comm/runtime", "transports/builtin.h", "transports/module.h"]
 SEAM = BASE + ["comm/net", "transports/transport.h"]
+MODULE = ["transports/builtin.h", "transports/module.h", "comm/include"]
 RULES = {
     "comm/include": ["comm/include"],
     "comm/base": BASE,
@@ -45,7 +46,7 @@ RULES = {
     "docs": ["comm/include", "transports/transport.h"],
 }
 # Each folder under transports/ is a layer of its own: the seam and itself, never another one.
-TRANSPORT_RULE = SEAM
+TRANSPORT_RULE = SEAM + MODULE
 
 # Third-party includes that only these files may have: a slow or replaceable library stays behind
 # one door.

@@ -1,0 +1,39 @@
+// Agreement: what every rank tells every other while a job comes about, and the check that all of
+// them can work together. Values and pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/base/status.h"
+
+namespace tutti {
+
+// Changes whenever anything that ranks send each other changes.
+inline constexpr uint32_t kWireVersion = 1;
+
+struct RankCard {
+  uint32_t wire_version = kWireVersion;
+  std::string settings;    // agreement_text() of its config
+  std::string host;        // name of its host, for texts
+  std::string boot;        // of the kernel it runs on: tells hosts apart
+  std::string process;     // random, one per process
+  std::string control;     // where its control plane listens
+  std::string transports;  // it can use, by preference, separated by spaces
+
+  std::string encode() const;
+  // What an older or newer build has sent decodes as far as its version, which is always first.
+  static RankCard decode(std::string_view bytes);
+};
+
+// kVersionMismatch or kMismatch naming the first rank that differs from rank 0, and in what: both
+// values are in the text.
+Status check_agreement(const std::vector<RankCard>& cards);
+
+// The first transport, by rank 0's preference, that every rank can use. kUnsupported when there is
+// none: the text lists who has what.
+Result<std::string> common_transport(const std::vector<RankCard>& cards);
+
+}  // namespace tutti

@@ -1,0 +1,68 @@
+#include "comm/bootstrap/agreement.h"
+
+#include <gtest/gtest.h>
+
+namespace tutti {
+namespace {
+
+RankCard card(const std::string& settings, const std::string& transports) {
+  RankCard c;
+  c.settings = settings;
+  c.host = "a-host";
+  c.boot = "boot";
+  c.process = std::string("\0\1\2", 3);
+  c.control = "192.0.2.1:1";
+  c.transports = transports;
+  return c;
+}
+
+TEST(RankCard, ComesBackAsItWas) {
+  const RankCard c = card("a=1\nb=\n", "mpi gloo");
+  const RankCard d = RankCard::decode(c.encode());
+  EXPECT_EQ(d.wire_version, c.wire_version);
+  EXPECT_EQ(d.settings, c.settings);
+  EXPECT_EQ(d.host, c.host);
+  EXPECT_EQ(d.boot, c.boot);
+  EXPECT_EQ(d.process, c.process);
+  EXPECT_EQ(d.control, c.control);
+  EXPECT_EQ(d.transports, c.transports);
+}
+
+TEST(CheckAgreement, NamesRankSettingAndBothValues) {
+  const std::vector<RankCard> cards = {card("algorithms=\nbuffer_cap=64M\n", ""),
+                                       card("algorithms=\nbuffer_cap=64M\n", ""),
+                                       card("algorithms=\nbuffer_cap=1G\n", "")};
+  const Status s = check_agreement(cards);
+  EXPECT_EQ(s.code(), Code::kMismatch);
+  for (const char* part : {"buffer_cap", "rank 0", "\"64M\"", "rank 2", "\"1G\""}) {
+    EXPECT_NE(s.text().find(part), std::string::npos) << part << " in " << s.text();
+  }
+  EXPECT_TRUE(check_agreement({cards[0], cards[1]}).ok());
+}
+
+TEST(CheckAgreement, ASettingThatOneSideDoesNotKnow) {
+  const Status s = check_agreement({card("a=1\n", ""), card("a=1\nb=2\n", "")});
+  EXPECT_EQ(s.code(), Code::kMismatch);
+  EXPECT_NE(s.text().find("setting b"), std::string::npos) << s.text();
+}
+
+TEST(CheckAgreement, AnotherVersionIsSeenWhateverFollowsIt) {
+  RankCard newer = RankCard::decode(std::string("\x09\0\0\0 all new", 12));
+  newer.host = "other-host";
+  const Status s = check_agreement({card("a=1\n", ""), newer});
+  EXPECT_EQ(s.code(), Code::kVersionMismatch);
+  EXPECT_NE(s.text().find("version 9"), std::string::npos) << s.text();
+}
+
+TEST(CommonTransport, TheFirstThatAllHave) {
+  EXPECT_EQ(common_transport({card("", "mpi gloo"), card("", "gloo mpi")}).value(), "mpi");
+  EXPECT_EQ(common_transport({card("", "mpi gloo"), card("", "gloo")}).value(), "gloo");
+  const auto none = common_transport({card("", "mpi"), card("", "")});
+  EXPECT_EQ(none.status().code(), Code::kUnsupported);
+  EXPECT_NE(none.status().text().find("rank 0 (a-host): mpi; rank 1 (a-host): none"),
+            std::string::npos)
+      << none.status().text();
+}
+
+}  // namespace
+}  // namespace tutti

@@ -1,0 +1,140 @@
+// Exchanges by a given function and through a folder.
+#include "comm/bootstrap/exchange.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <thread>
+#include <unistd.h>
+
+#include "comm/bootstrap/callback_exchange.h"
+#include "comm/bootstrap/file_exchange.h"
+
+namespace tutti {
+namespace {
+
+const Secret kSecret = {1, 2, 3};
+
+Patience patience(int64_t ms) { return {Deadline::after_ns(ms * 1'000'000), nullptr}; }
+
+TEST(NameRanks, ShortAndLong) {
+  EXPECT_EQ(name_ranks({3}), "rank 3");
+  EXPECT_EQ(name_ranks({1, 2}), "ranks 1, 2");
+  EXPECT_EQ(name_ranks({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}),
+            "ranks 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
+}
+
+// An all-gather among "ranks" that all give what rank 0 gives.
+CallbackExchange::AllGather copies(int nranks) {
+  return [nranks](const void* mine, void* all, size_t bytes) {
+    for (int r = 0; r < nranks; ++r) {
+      std::memcpy(static_cast<char*>(all) + static_cast<size_t>(r) * bytes, mine, bytes);
+    }
+    return Status();
+  };
+}
+
+TEST(CallbackExchange, AnyLength) {
+  CallbackExchange exchange(1, 3, copies(3));
+  for (const std::string& text : {std::string(), std::string("x"), std::string(100'000, 'y')}) {
+    const auto all = exchange.all_gather(text, {});
+    ASSERT_TRUE(all.ok()) << all.status().text();
+    EXPECT_EQ(all.value(), std::vector<std::string>(3, text));
+  }
+}
+
+TEST(CallbackExchange, ErrorsOfTheFunctionComeThrough) {
+  CallbackExchange exchange(0, 2, [](const void*, void*, size_t) {
+    return error(Code::kSystemError, "no network today");
+  });
+  EXPECT_EQ(exchange.all_gather("x", {}).status().text(), "no network today");
+}
+
+TEST(CallbackExchange, AFunctionThatDoesSomethingElseIsFound) {
+  CallbackExchange exchange(0, 2, [](const void*, void* all, size_t bytes) {
+    std::memset(all, 0x11, 2 * bytes);
+    return Status();
+  });
+  EXPECT_EQ(exchange.all_gather("x", {}).status().code(), Code::kMismatch);
+}
+
+class FileExchangeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    alarm(60);
+    std::string name = testing::TempDir() + "/tutti-files-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override {
+    std::filesystem::remove_all(folder_);
+    alarm(0);
+  }
+  std::string folder_;
+};
+
+TEST_F(FileExchangeTest, ThreeRounds) {
+  constexpr int kRanks = 4;
+  std::vector<std::thread> ranks;
+  std::vector<int> good(kRanks, 0);
+  for (int r = 0; r < kRanks; ++r) {
+    ranks.emplace_back([&, r] {
+      FileExchange exchange(folder_, r, kRanks, kSecret);
+      for (int round = 0; round < 3; ++round) {
+        const auto all =
+            exchange.all_gather(std::string(static_cast<size_t>(r * round), 'a'), patience(20'000));
+        if (!all.ok()) return;
+        for (int s = 0; s < kRanks; ++s) {
+          if (all.value()[static_cast<size_t>(s)] ==
+              std::string(static_cast<size_t>(s * round), 'a')) {
+            ++good[static_cast<size_t>(r)];
+          }
+        }
+      }
+    });
+  }
+  for (std::thread& t : ranks) t.join();
+  EXPECT_EQ(good, std::vector<int>(kRanks, 3 * kRanks));
+}
+
+TEST_F(FileExchangeTest, AbsentRanksAreNamed) {
+  FileExchange exchange(folder_, 1, 4, kSecret);
+  const auto all = exchange.all_gather("x", patience(20));
+  EXPECT_EQ(all.status().code(), Code::kTimeout);
+  EXPECT_NE(all.status().text().find("ranks 0, 2, 3"), std::string::npos) << all.status().text();
+}
+
+TEST_F(FileExchangeTest, AnotherSecretIsRefused) {
+  EXPECT_EQ(FileExchange(folder_, 0, 2, Secret{9}).all_gather("x", patience(1)).status().code(),
+            Code::kTimeout);
+  const auto all = FileExchange(folder_, 1, 2, kSecret).all_gather("y", patience(1000));
+  EXPECT_EQ(all.status().code(), Code::kAuthFailed);
+  EXPECT_NE(all.status().text().find("round-0-rank-0-of-2"), std::string::npos);
+}
+
+TEST_F(FileExchangeTest, AForgedFileIsRefused) {
+  std::ofstream(folder_ + "/round-0-rank-0-of-2") << std::string(500, 'z');
+  const auto all = FileExchange(folder_, 1, 2, kSecret).all_gather("y", patience(1000));
+  EXPECT_EQ(all.status().code(), Code::kAuthFailed);
+}
+
+TEST_F(FileExchangeTest, AFolderServesOneJob) {
+  EXPECT_FALSE(FileExchange(folder_, 0, 2, kSecret).all_gather("x", patience(1)).ok());
+  const auto again = FileExchange(folder_, 0, 2, kSecret).all_gather("x", patience(1));
+  EXPECT_EQ(again.status().code(), Code::kInvalidUsage);
+  EXPECT_EQ(
+      FileExchange(folder_ + "/none", 0, 2, kSecret).all_gather("x", patience(1)).status().code(),
+      Code::kSystemError);
+}
+
+TEST_F(FileExchangeTest, AbortEndsTheWait) {
+  const std::atomic<bool> abort{true};
+  const auto all =
+      FileExchange(folder_, 0, 2, kSecret).all_gather("x", {Deadline::never(), &abort});
+  EXPECT_EQ(all.status().code(), Code::kAborted);
+}
+
+}  // namespace
+}  // namespace tutti
