@@ -4,6 +4,7 @@
 #include <string>
 
 #include "transports/inproc/inproc.h"
+#include "transports/module.h"
 
 namespace tutti {
 namespace {
@@ -19,9 +20,17 @@ Result<std::unique_ptr<Transport>> make_inproc(const TransportContext& context) 
   return transport;
 }
 
-constexpr const char* kNames[] = {"inproc"};
-constexpr Maker kMakers[] = {make_inproc};
+constexpr const char* kNames[] = {"inproc", "gloo", "mpi"};
+// Null: a module brings it.
+constexpr Maker kMakers[] = {make_inproc, nullptr, nullptr};
 static_assert(std::size(kNames) == std::size(kMakers));
+
+Result<std::unique_ptr<Transport>> make_by_module(const char* name,
+                                                  const TransportContext& context) {
+  Result<const TransportModule*> module = open_module(name);
+  if (!module.ok()) return module.status();
+  return module.value()->make(context);
+}
 
 }  // namespace
 
@@ -33,7 +42,9 @@ Result<std::unique_ptr<Transport>> make_transport(std::string_view name,
                                                   const TransportContext& context) {
   std::string known;
   for (size_t i = 0; i < std::size(kNames); ++i) {
-    if (name == kNames[i]) return kMakers[i](context);
+    if (name == kNames[i]) {
+      return kMakers[i] != nullptr ? kMakers[i](context) : make_by_module(kNames[i], context);
+    }
     known += known.empty() ? "" : ", ";
     known += kNames[i];
   }

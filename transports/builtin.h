@@ -1,10 +1,12 @@
-// The transports built into the library: an explicit list, nothing registers itself.
+// The transports there are: those built into the library and the modules beside it (module.h). An
+// explicit list, nothing registers itself.
 //
 // Stateless; any thread.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "comm/base/status.h"
@@ -20,10 +22,13 @@ std::shared_ptr<InprocDomain> make_inproc_domain();
 // What a transport may need to come into being.
 struct TransportContext {
   std::shared_ptr<InprocDomain> domain;  // inproc: the world its endpoint belongs to
-  int number = 0;                        // of this endpoint
+  int number = 0;                        // of this endpoint, 0..nranks-1
+  int nranks = 1;                        // endpoints that will connect to each other
+  std::string host;                      // gloo: the numeric address to listen on; "": loopback
 };
 
-// Names that make_transport knows, in order of preference. Static storage.
+// Names that make_transport knows, modules included whether installed or not, in order of
+// preference. Static storage.
 std::span<const char* const> builtin_transport_names();
 
 // An endpoint of the transport called `name`. kInvalidArgument for a name that is not in the list

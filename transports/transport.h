@@ -49,6 +49,10 @@ struct Capabilities {
   bool view;                 // RecvChannel::view can show a message where it lies
   bool place;                // SendChannel::place can find an offered address
   WaitRungs rungs;           // how long to spin and yield before blocking
+  // False: the library underneath allows calls from one thread only, at `thread_level` of its own
+  // naming (static storage). Then only abort() may come from another thread.
+  bool any_thread = true;
+  const char* thread_level = "";
 };
 
 class SendChannel {
@@ -125,6 +129,13 @@ class Transport {
   // Ends every channel of `comm`, here and, as soon as they look, at its peers. Idempotent, local,
   // bounded, any thread. No completion is reported after it returns.
   virtual void abort(uint64_t comm) = 0;
+  // After abort(): the callers' memory that the library underneath may go on touching for `comm`,
+  // in words; empty for none.
+  virtual std::string still_lent(uint64_t /*comm*/) const { return {}; }
+  // In good order at the end of all traffic: every rank calls it once, when nothing is pending. May
+  // wait for peers where the library underneath insists (MPI_Finalize). Opening channels afterwards
+  // fails.
+  virtual Status finalize() { return Status(); }
 };
 
 }  // namespace tutti

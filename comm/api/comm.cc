@@ -1,108 +1,19 @@
 // Communicators: creation, facts, end.
-#include <cstring>
 #include <utility>
 #include <vector>
 
+#include "comm/api/request.h"
 #include "comm/api/state.h"
 #include "comm/base/hash.h"
 
 using tutti::Code;
-using tutti::Config;
-using tutti::ConfigOverrides;
 using tutti::Entry;
 using tutti::error;
 using tutti::report;
-using tutti::Result;
+using tutti::Request;
 using tutti::Status;
 
 namespace {
-
-struct Request {
-  Config config;
-  std::string name;
-  int blocking = 1;
-};
-
-// The fields of a caller's struct that both sides know.
-Status read_config(const char* function, const tuttiConfig_t* given, tuttiConfig_t* config) {
-  *config = TUTTI_CONFIG_INITIALIZER;
-  if (given == nullptr) return Status();
-  if (given->magic != TUTTI_CONFIG_MAGIC || given->size < offsetof(tuttiConfig_t, blocking)) {
-    return error(Code::kInvalidArgument,
-                 "%s: config was not made with TUTTI_CONFIG_INITIALIZER: expected magic %#x, got "
-                 "%#x and size %zu",
-                 function, TUTTI_CONFIG_MAGIC, given->magic, given->size);
-  }
-  std::memcpy(config, given, std::min(given->size, sizeof(*config)));
-  return Status();
-}
-
-// `parent` (may be null): settings that the caller left unset come from there.
-Status make_request(const char* function, const tuttiConfig_t* given, const Request* parent,
-                    Request* request) {
-  tuttiConfig_t c;
-  TUTTI_TRY(read_config(function, given, &c));
-  if (parent != nullptr && given == nullptr) {
-    *request = *parent;
-    return Status();
-  }
-  ConfigOverrides overrides;
-  if (c.algorithms != nullptr) overrides.algorithms = c.algorithms;
-  if (c.transport != nullptr) overrides.transport = c.transport;
-  if (c.timeout_seconds != 0) {
-    if (!(c.timeout_seconds > 0) || c.timeout_seconds > 9e9) {
-      return error(Code::kInvalidArgument, "%s: timeout_seconds: expected > 0, got %g", function,
-                   c.timeout_seconds);
-    }
-    overrides.timeout_ns = static_cast<int64_t>(c.timeout_seconds * 1e9);
-  }
-  if (c.threads != TUTTI_CONFIG_UNSET_INT) overrides.threads = c.threads;
-  if (c.buffer_cap != 0) overrides.buffer_cap = c.buffer_cap;
-  if (c.blocking != TUTTI_CONFIG_UNSET_INT && c.blocking != 0 && c.blocking != 1) {
-    return error(Code::kInvalidArgument, "%s: blocking: expected 0 or 1, got %d", function,
-                 c.blocking);
-  }
-  Result<Config> config = tutti::process()->config(overrides);
-  if (!config.ok()) return config.status();
-  TUTTI_TRY(tutti::check_algorithms(config.value()));
-  request->config = std::move(config.value());
-  request->name = c.name != nullptr ? c.name : (parent != nullptr ? parent->name : "");
-  request->blocking = c.blocking == TUTTI_CONFIG_UNSET_INT ? 1 : c.blocking;
-  return Status();
-}
-
-Request request_of(const tuttiComm& handle) {
-  return {handle.comm->config(), handle.comm->parts().name, handle.blocking};
-}
-
-tuttiComm* wrap(std::unique_ptr<tutti::Communicator> comm, int blocking) {
-  tuttiComm* handle = tutti::new_handle();
-  handle->blocking = blocking;
-  handle->comm = std::move(comm);
-  handle->state.store(tuttiComm::kAlive, std::memory_order_release);
-  return handle;
-}
-
-// Runs a creation to its end, or leaves it to the engine. A rank that only takes part (`is_member`
-// false) gets no handle.
-tuttiResult_t carry_out(std::unique_ptr<tutti::Creation> creation, int blocking, bool is_member,
-                        tutti::Communicator& parent, tuttiComm_t* out) {
-  if (blocking != 0) {
-    creation->wait();
-    if (!creation->result().ok()) return report(creation->result());
-    std::unique_ptr<tutti::Communicator> made = creation->take();
-    if (made) *out = wrap(std::move(made), blocking);
-    return tuttiSuccess;
-  }
-  tuttiComm* handle = tutti::new_handle();
-  handle->blocking = blocking;
-  handle->creation = std::move(creation);
-  handle->state.store(tuttiComm::kCreating, std::memory_order_release);
-  if (is_member) *out = handle;
-  tutti::process()->engine().add(&parent);
-  tutti::process()->engine().add(handle->creation.get());
-  return tuttiInProgress;
-}
 
 Status check_outside_group(const char* function) {
   if (tutti::thread_state().group_depth == 0) return Status();
@@ -121,12 +32,12 @@ tuttiResult_t tuttiCommInitAll(tuttiComm_t* comms, int nranks, const tuttiConfig
   }
   for (int r = 0; r < nranks; ++r) comms[r] = nullptr;
   Request request;
-  Status status = make_request("tuttiCommInitAll", config, nullptr, &request);
+  Status status = tutti::make_request("tuttiCommInitAll", config, nullptr, &request);
   if (!status.ok()) return report(status);
   auto made = tutti::create_all(*tutti::process(), nranks, request.config, request.name);
   if (!made.ok()) return report(made.status());
   for (int r = 0; r < nranks; ++r) {
-    comms[r] = wrap(std::move(made.value()[static_cast<size_t>(r)]), request.blocking);
+    comms[r] = tutti::wrap(std::move(made.value()[static_cast<size_t>(r)]), request.blocking);
   }
   return tuttiSuccess;
 }
@@ -145,9 +56,9 @@ tuttiResult_t tuttiCommSplit(tuttiComm_t comm, int color, int key, tuttiComm_t* 
   }
   if (!status.ok()) return report(status);
   *newcomm = nullptr;
-  const Request parent = request_of(entry.handle());
+  const Request parent = tutti::request_of(entry.handle());
   Request request;
-  status = make_request("tuttiCommSplit", config, &parent, &request);
+  status = tutti::make_request("tuttiCommSplit", config, &parent, &request);
   if (!status.ok()) return report(status);
   auto creation =
       std::make_unique<tutti::SplitCreation>(*tutti::process(), entry.comm(), color, key,
@@ -155,7 +66,8 @@ tuttiResult_t tuttiCommSplit(tuttiComm_t comm, int color, int key, tuttiComm_t* 
   status = creation->start();
   if (!status.ok()) return report(status);
   ++entry.handle().splits;
-  return carry_out(std::move(creation), request.blocking, color >= 0, entry.comm(), newcomm);
+  return tutti::carry_out(std::move(creation), request.blocking, color >= 0, &entry.comm(),
+                          newcomm);
 }
 
 namespace {
@@ -210,9 +122,9 @@ tuttiResult_t tuttiCommCreateGroup(tuttiComm_t comm, const int* ranks, int nrank
   status = check_members(parent, ranks, nranks, tag);
   if (!status.ok()) return report(status);
   *newcomm = nullptr;
-  const Request inherited = request_of(*comm);
+  const Request inherited = tutti::request_of(*comm);
   Request request;
-  status = make_request("tuttiCommCreateGroup", config, &inherited, &request);
+  status = tutti::make_request("tuttiCommCreateGroup", config, &inherited, &request);
   if (!status.ok()) return report(status);
   std::vector<int> members(ranks, ranks + nranks);
   const uint64_t id = group_id(*comm, members, tag);
@@ -220,7 +132,7 @@ tuttiResult_t tuttiCommCreateGroup(tuttiComm_t comm, const int* ranks, int nrank
       *tutti::process(), parent, std::move(members), id, request.config, request.name);
   status = creation->start();
   if (!status.ok()) return report(status);
-  return carry_out(std::move(creation), request.blocking, true, parent, newcomm);
+  return tutti::carry_out(std::move(creation), request.blocking, true, &parent, newcomm);
 }
 
 tuttiResult_t tuttiCommCount(tuttiComm_t comm, int* nranks) {
@@ -252,7 +164,7 @@ tuttiResult_t tuttiCommUserRank(tuttiComm_t comm, int* rank) {
 tuttiResult_t tuttiCommFinalize(tuttiComm_t comm) {
   const Entry entry(comm, "tuttiCommFinalize");
   if (!entry.status().ok()) return report(entry.status());
-  const Status drained = entry.comm().drain();
+  const Status drained = entry.comm().finalize();
   entry.handle().finalized = true;
   return report(drained);
 }

@@ -28,9 +28,9 @@ Owner* owner() {
   static Owner* const instance = [] {
     pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
     auto* made = new Owner;
-    // Joins the progress thread before the C++ runtime goes. Never in a child: nothing to join.
+    // Joins our threads before the C++ runtime goes. Never in a child: nothing to join.
     std::atexit([] {
-      if (!forked.load(std::memory_order_relaxed)) owner()->process.engine().stop();
+      if (!forked.load(std::memory_order_relaxed)) owner()->process.stop();
     });
     return made;
   }();

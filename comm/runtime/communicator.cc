@@ -5,14 +5,23 @@
 #include <utility>
 
 namespace tutti {
+namespace {
+
+// Peers that are late by more than this are asked after.
+constexpr int64_t kWatchAfterNs = 200'000'000;
+
+}  // namespace
 
 Communicator::Communicator(CommunicatorParts parts)
     : parts_(std::move(parts)),
       rungs_(rungs_for(parts_.transport->capabilities().rungs, nranks(), usable_cores())),
       plans_(*parts_.transport, parts_.id, parts_.rank, parts_.peers, parts_.config),
-      point_to_point_(*parts_.transport, parts_.id, parts_.peers) {}
+      point_to_point_(*parts_.transport, parts_.id, parts_.peers) {
+  if (parts_.open) parts_.open->fetch_add(1, std::memory_order_acq_rel);
+}
 
 Communicator::~Communicator() {
+  if (counted_ && parts_.open) parts_.open->fetch_sub(1, std::memory_order_acq_rel);
   MutexLock lock(drive_mutex_);
   sequencer_.cancel(
       tutti::error(Code::kAborted, "%s: the communicator was destroyed", who().c_str()));
@@ -189,6 +198,15 @@ Status Communicator::drain() {
   return error();
 }
 
+Status Communicator::finalize() {
+  TUTTI_TRY(drain());
+  if (!counted_ || !parts_.open) return Status();
+  counted_ = false;
+  // acq_rel: whoever is last sees what the others have done with the transport.
+  if (parts_.open->fetch_sub(1, std::memory_order_acq_rel) > 1) return Status();
+  return transport().finalize();
+}
+
 void Communicator::poll() {
   if (ended_.load(std::memory_order_acquire)) {
     sequencer_.cancel(error());
@@ -225,7 +243,9 @@ void Communicator::check() {
     if (operation.deadline_ns == 0) {
       const int64_t timeout = config().timeout_ns;
       operation.deadline_ns = timeout == kTimeoutNever ? INT64_MAX : now + timeout;
+      operation.waits_since_ns = now;
     }
+    if (now - operation.waits_since_ns > kWatchAfterNs) control().watch(operation.waiting_for());
     if (late == nullptr && now >= operation.deadline_ns) late = &operation;
   });
   if (sick != nullptr) return end_if_stuck(*sick, why);
@@ -237,7 +257,8 @@ Status Communicator::health_of(const Operation& operation) const {
   if (!control().left(-1)) return Status();
   const int peer = operation.waiting_for();
   if (peer < 0 || peer == rank() || !control().left(peer)) return Status();
-  return tutti::error(Code::kRemoteError, "rank %d has left: it destroyed its communicator", peer);
+  return tutti::error(Code::kRemoteError, "rank %d has left: %s", peer,
+                      control().why_left(peer).c_str());
 }
 
 // A peer is gone. What it had sent before may be all we need: look once more, and end only when the
@@ -256,7 +277,8 @@ void Communicator::end_if_stuck(Operation& operation, const Status& why) {
 }
 
 Status Communicator::disagreement() const {
-  constexpr uint64_t kRemembered = 32;  // calls that a Control keeps
+  parts_.control->refresh();
+  constexpr uint64_t kRemembered = Board::kRemembered;
   const std::optional<CallRecord> last = control().last_call_of(rank());
   if (!last.has_value()) return Status();
   uint64_t sequence = last->sequence < kRemembered ? 0 : last->sequence - kRemembered + 1;

@@ -26,13 +26,17 @@
 
 namespace tutti {
 
+struct World;
+
 // What a communicator is made of. References outlive it.
 struct CommunicatorParts {
   uint64_t id = 0;
   int rank = 0;
-  std::vector<int> peers;                // transport-wide number of each rank
-  std::shared_ptr<Transport> transport;  // one endpoint, shared by a rank's communicators
-  std::unique_ptr<Control> control;
+  std::vector<int> peers;                  // transport-wide number of each rank
+  std::shared_ptr<Transport> transport;    // one endpoint, shared by a rank's communicators
+  std::shared_ptr<std::atomic<int>> open;  // counts communicators on it that are not finalised
+  std::shared_ptr<const World> world;      // of ranks in several processes; null within one
+  std::unique_ptr<Control> control;        // after world: goes first
   Config config;
   std::string name;
   const Device* device = nullptr;
@@ -67,8 +71,9 @@ class Communicator final : public Pollable {
   Status run(CollectiveCall call);
   // Advances until `operation` (queued here) is finished; returns its result.
   Status wait(Operation& operation);
-  // Advances until nothing is queued.
-  Status drain();
+  // Advances until nothing is queued; then, for the last communicator on its transport, ends that
+  // in good order.
+  Status finalize();
 
   // For the engine: one pass over all orders, unless another thread is at it.
   bool poll_once() override;
@@ -118,6 +123,7 @@ class Communicator final : public Pollable {
   // The earliest remembered call that another rank made differently; ok when there is none.
   Status disagreement() const;
   Status from_peer(const Failure& failure) const;
+  Status drain();
   Status wait_locked(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
   void count_pending() TUTTI_REQUIRES(drive_mutex_) {
     pending_.store(sequencer_.pending(), std::memory_order_release);
@@ -132,6 +138,7 @@ class Communicator final : public Pollable {
   Execution execution_;
   std::map<uint64_t, std::deque<SendOperation*>> self_sends_;
   uint64_t next_sequence_ = 0;
+  bool counted_ = true;  // among those of parts_.open
   Mutex discarded_mutex_;
   // What discard() could not free because another thread was inside.
   std::vector<std::unique_ptr<Operation>> discarded_ TUTTI_GUARDED_BY(discarded_mutex_);

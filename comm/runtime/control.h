@@ -9,15 +9,10 @@
 
 #include "comm/base/status.h"
 #include "comm/exec/execution.h"
+#include "comm/runtime/board.h"
 #include "comm/runtime/call.h"
 
 namespace tutti {
-
-struct Failure {
-  int rank;
-  Code code;
-  std::string text;
-};
 
 class Control : public KernelGate {
  public:
@@ -39,6 +34,14 @@ class Control : public KernelGate {
   virtual bool present(int rank) const = 0;
   // Whether `rank` has ended its side for good; all it had posted is there. -1: any rank (cheap).
   virtual bool left(int rank) const = 0;
+  // After left(): how, to complete "rank 1 has left: ...".
+  virtual std::string why_left(int rank) const = 0;
+  // This rank has waited for `rank` for a while: make sure to hear of its end. Cheap when repeated.
+  virtual void watch(int /*rank*/) {}
+  // Brings what is known of the calls of other ranks up to date; may take a second or two.
+  virtual void refresh() {}
+  // Tells the other ranks that this one has joined, where they wait for it.
+  virtual void announce() {}
 };
 
 }  // namespace tutti

@@ -6,6 +6,7 @@
 #include "comm/base/clock.h"
 #include "comm/base/hash.h"
 #include "comm/base/wait.h"
+#include "comm/runtime/net_control.h"
 #include "transports/builtin.h"
 
 namespace tutti {
@@ -17,7 +18,11 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
   std::vector<std::shared_ptr<Transport>> transports;
   std::vector<int> peers;
   for (int r = 0; r < nranks; ++r) {
-    Result<std::unique_ptr<Transport>> made = make_transport(transport, {process.domain(), r});
+    TransportContext context;
+    context.domain = process.domain();
+    context.number = r;
+    context.nranks = nranks;
+    Result<std::unique_ptr<Transport>> made = make_transport(transport, context);
     if (!made.ok()) return made.status();
     transports.push_back(std::move(made.value()));
     peers.push_back(r);
@@ -49,13 +54,13 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
   return all;
 }
 
-Creation::Creation(Process& process, Communicator& parent, Config config, std::string name)
-    : process_(process), parent_(parent), config_(std::move(config)), name_(std::move(name)) {
-  parent_.creations.fetch_add(1, std::memory_order_relaxed);
+Creation::Creation(Process& process, Communicator* parent, Config config, std::string name)
+    : process_(process), config_(std::move(config)), name_(std::move(name)), held_(parent) {
+  if (held_ != nullptr) held_->creations.fetch_add(1, std::memory_order_relaxed);
 }
 
 Creation::~Creation() {
-  if (!ended()) parent_.creations.fetch_sub(1, std::memory_order_release);
+  if (!ended() && held_ != nullptr) held_->creations.fetch_sub(1, std::memory_order_release);
 }
 
 bool Creation::poll_once() {
@@ -67,7 +72,7 @@ bool Creation::poll_once() {
     // release: result_ and made_ before it; pairs with the acquire in ended().
     ended_.store(true, std::memory_order_release);
     // release: our last use of the parent; pairs with the acquire in tuttiCommDestroy.
-    parent_.creations.fetch_sub(1, std::memory_order_release);
+    if (held_ != nullptr) held_->creations.fetch_sub(1, std::memory_order_release);
   }
   mutex_.unlock();
   return !over;
@@ -79,22 +84,29 @@ void Creation::abort() {
 }
 
 void Creation::wait() {
-  WaitLadder ladder(parent_.rungs());
+  WaitLadder ladder(held_ != nullptr ? held_->rungs() : WaitRungs());
   while (poll_once()) {
     help();
     ladder.tick();
   }
 }
 
-Status Creation::make(uint64_t id, const std::vector<int>& members, bool all_come) {
+Status DerivedCreation::make(uint64_t id, const std::vector<int>& members, bool all_come) {
   const auto own = std::find(members.begin(), members.end(), parent_.rank());
   CommunicatorParts parts;
   parts.id = id;
   parts.rank = static_cast<int>(own - members.begin());
   for (int r : members) parts.peers.push_back(parent_.parts().peers[static_cast<size_t>(r)]);
   parts.transport = parent_.parts().transport;
-  parts.control = std::make_unique<InprocControl>(
-      process_.meetings().join(id, static_cast<int>(members.size()), all_come), parts.rank);
+  parts.open = parent_.parts().open;
+  parts.world = parent_.parts().world;
+  if (parts.world) {
+    parts.control = std::make_unique<NetControl>(
+        process_.control_plane(), Membership{id, parts.rank, parts.peers, nullptr, parts.world});
+  } else {
+    parts.control = std::make_unique<InprocControl>(
+        process_.meetings().join(id, static_cast<int>(members.size()), all_come), parts.rank);
+  }
   parts.config = config_;
   parts.name = name_;
   parts.device = &process_.device();
@@ -106,7 +118,7 @@ Status Creation::make(uint64_t id, const std::vector<int>& members, bool all_com
 
 SplitCreation::SplitCreation(Process& process, Communicator& parent, int color, int key,
                              uint64_t number, Config config, std::string name)
-    : Creation(process, parent, std::move(config), std::move(name)),
+    : DerivedCreation(process, parent, std::move(config), std::move(name)),
       own_{color, key},
       number_(number),
       all_(static_cast<size_t>(parent.nranks())) {}
@@ -153,13 +165,15 @@ bool SplitCreation::advance() {
 
 GroupCreation::GroupCreation(Process& process, Communicator& parent, std::vector<int> members,
                              uint64_t id, Config config, std::string name)
-    : Creation(process, parent, std::move(config), std::move(name)),
+    : DerivedCreation(process, parent, std::move(config), std::move(name)),
       members_(std::move(members)),
       id_(id) {}
 
 Status GroupCreation::start() {
   if (config_.timeout_ns != kTimeoutNever) deadline_ns_ = now_ns() + config_.timeout_ns;
-  return make(id_, members_, false);
+  TUTTI_TRY(make(id_, members_, false));
+  made_->control().announce();
+  return Status();
 }
 
 bool GroupCreation::advance() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/base/config.h"
@@ -19,7 +20,7 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
                                                               const Config& config,
                                                               const std::string& name);
 
-// A communicator made out of another one.
+// A communicator in the making.
 class Creation : public Pollable {
  public:
   ~Creation() override;
@@ -30,21 +31,20 @@ class Creation : public Pollable {
   // After it has ended: why it failed, or the new communicator (null when the rank is not in it).
   const Status& result() const { return result_; }
   std::unique_ptr<Communicator> take() { return std::move(made_); }
-  // Gives up where the step allows it: a group does, a split is the parent's operation. Any thread.
+  // Gives up where the step allows it: a split is the parent's operation and does not. Any thread.
   void abort();
 
  protected:
-  Creation(Process& process, Communicator& parent, Config config, std::string name);
+  // `parent`: the communicator it is made out of, which must not be destroyed meanwhile; may be
+  // null.
+  Creation(Process& process, Communicator* parent, Config config, std::string name);
   // Does what can be done now; true when ended, with result_ and made_ set. Then the parent is not
   // needed any more.
   virtual bool advance() = 0;
   // Waiting for a thread that drives the parent, where the step needs it.
   virtual void help() {}
-  // `members`: ranks of the parent. `all_come`: all of them do the same, sooner or later.
-  Status make(uint64_t id, const std::vector<int>& members, bool all_come);
 
   Process& process_;
-  Communicator& parent_;
   Config config_;
   std::string name_;
   Status result_;
@@ -52,12 +52,24 @@ class Creation : public Pollable {
   std::atomic<bool> abort_requested_{false};
 
  private:
+  Communicator* const held_;
   Mutex mutex_;  // held by the thread that advances it
   std::atomic<bool> ended_{false};
 };
 
+// Out of another communicator, whose transport the new one shares.
+class DerivedCreation : public Creation {
+ protected:
+  DerivedCreation(Process& process, Communicator& parent, Config config, std::string name)
+      : Creation(process, &parent, std::move(config), std::move(name)), parent_(parent) {}
+  // `members`: ranks of the parent. `all_come`: all of them do the same, sooner or later.
+  Status make(uint64_t id, const std::vector<int>& members, bool all_come);
+
+  Communicator& parent_;
+};
+
 // Split by color and key: one all-gather over the parent, then everybody knows all groups.
-class SplitCreation final : public Creation {
+class SplitCreation final : public DerivedCreation {
  public:
   // `number`: of this split among the parent's, equal on all ranks.
   SplitCreation(Process& process, Communicator& parent, int color, int key, uint64_t number,
@@ -78,7 +90,7 @@ class SplitCreation final : public Creation {
 };
 
 // A group called by its members only: they meet under an id that follows from who they are.
-class GroupCreation final : public Creation {
+class GroupCreation final : public DerivedCreation {
  public:
   GroupCreation(Process& process, Communicator& parent, std::vector<int> members, uint64_t id,
                 Config config, std::string name);

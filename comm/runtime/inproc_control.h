@@ -1,6 +1,6 @@
 // InprocControl: the control of ranks that are threads of one process: a table in memory.
 //
-// Board is the table, shared by the ranks of one communicator; Meetings finds the board of a
+// The board (board.h) is shared by the ranks of one communicator; Meetings finds the board of a
 // communicator by its id, so that members can join in any order. Threads: any.
 #pragma once
 
@@ -11,36 +11,10 @@
 #include <vector>
 
 #include "comm/base/mutex.h"
+#include "comm/runtime/board.h"
 #include "comm/runtime/control.h"
 
 namespace tutti {
-
-class Board {
- public:
-  explicit Board(int nranks);
-
- private:
-  friend class InprocControl;
-  static constexpr uint64_t kRemembered = 32;
-  // One announced call. The sequence is written last and read first and last (a seqlock): a reader
-  // that sees it change in between drops what it read.
-  struct Entry {
-    std::atomic<uint64_t> stamp{0};  // sequence + 1; 0: never written
-    std::atomic<uint64_t> fingerprint{0}, count{0}, what_root{0}, algorithm{0};
-  };
-  struct alignas(64) Member {
-    std::atomic<bool> present{false};
-    std::atomic<bool> left{false};
-    std::atomic<bool> inside{false};  // a kernel runs; see enter()
-    std::atomic<uint64_t> last{0};    // sequence + 1 of the latest entry
-    Entry entries[kRemembered];
-  };
-  std::vector<Member> members_;
-  std::atomic<bool> failed_{false};
-  std::atomic<bool> any_left_{false};
-  mutable Mutex mutex_;
-  std::optional<Failure> failure_ TUTTI_GUARDED_BY(mutex_);
-};
 
 class InprocControl final : public Control {
  public:
@@ -48,14 +22,19 @@ class InprocControl final : public Control {
   ~InprocControl() override;
   InprocControl(const InprocControl&) = delete;
   InprocControl& operator=(const InprocControl&) = delete;
-  void publish(const CallRecord& record) override;
-  std::optional<CallRecord> call_of(int rank, uint64_t sequence) const override;
-  std::optional<CallRecord> last_call_of(int rank) const override;
+  void publish(const CallRecord& record) override { board_->record(rank_, record); }
+  std::optional<CallRecord> call_of(int rank, uint64_t sequence) const override {
+    return board_->call_of(rank, sequence);
+  }
+  std::optional<CallRecord> last_call_of(int rank) const override {
+    return board_->last_call_of(rank);
+  }
   void fail(Code code, const std::string& text) override;
-  bool failed() const override { return board_->failed_.load(std::memory_order_acquire); }
-  std::optional<Failure> failure() const override;
-  bool present(int rank) const override;
+  bool failed() const override { return board_->failed(); }
+  std::optional<Failure> failure() const override { return board_->failure(); }
+  bool present(int rank) const override { return board_->present(rank); }
   bool left(int rank) const override;
+  std::string why_left(int rank) const override { return board_->why_left(rank); }
   void wait_for_kernels() override;
   bool enter() override;
   void leave() override;

@@ -42,6 +42,7 @@ class Operation {
 
   bool begun = false;
   int64_t deadline_ns = 0;  // 0: not started to wait
+  int64_t waits_since_ns = 0;
   std::unique_ptr<StreamTicket> ticket;
   Status result;                      // valid once finished
   std::atomic<bool> finished{false};  // release after result; pairs with acquire in waiters

@@ -1,10 +1,15 @@
 #include "comm/runtime/process.h"
 
+#include <algorithm>
+#include <cstring>
+#include <unistd.h>
 #include <utility>
 
 #include "comm/base/cache.h"
 #include "comm/base/check.h"
+#include "comm/base/clock.h"
 #include "comm/device/host_device.h"
+#include "comm/net/secret.h"
 #include "transports/builtin.h"
 
 namespace tutti {
@@ -17,6 +22,17 @@ Device open_host() {
   return std::move(host.value());
 }
 
+// 16 bytes; without randomness the number and the start of the process must do.
+std::string random_token() {
+  std::string token(16, '\0');
+  if (random_bytes(token.data(), token.size()).ok()) return token;
+  const int64_t now = now_ns();
+  const int64_t pid = getpid();
+  std::memcpy(token.data(), &now, sizeof now);
+  std::memcpy(token.data() + sizeof now, &pid, sizeof pid);
+  return token;
+}
+
 }  // namespace
 
 Process::Process()
@@ -24,7 +40,9 @@ Process::Process()
       device_(open_host()),
       cache_bytes_(last_cache_bytes()),
       domain_(make_inproc_domain()),
-      streams_(device_) {
+      streams_(device_),
+      token_(random_token()) {
+  start_crypto();  // before the owner registers stop() with atexit()
   // A bad setting fails the init that meets it; until then there is no place to write to.
   Result<Config> config = load_config(environment_);
   Result<std::unique_ptr<Logger>> logger =
@@ -33,6 +51,21 @@ Process::Process()
 }
 
 Process::~Process() = default;
+
+void Process::keep(std::unique_ptr<Rendezvous> rendezvous) {
+  MutexLock lock(rendezvous_mutex_);
+  rendezvous_.erase(std::remove_if(rendezvous_.begin(), rendezvous_.end(),
+                                   [](const std::unique_ptr<Rendezvous>& r) { return r->ended(); }),
+                    rendezvous_.end());
+  rendezvous_.push_back(std::move(rendezvous));
+}
+
+void Process::stop() {
+  engine_.stop();
+  control_plane_.stop();
+  MutexLock lock(rendezvous_mutex_);
+  rendezvous_.clear();
+}
 
 Result<Config> Process::config(const ConfigOverrides& overrides) {
   Result<Config> config = load_config(environment_, overrides);

@@ -5,10 +5,15 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "comm/base/config.h"
 #include "comm/base/log.h"
+#include "comm/base/mutex.h"
+#include "comm/bootstrap/rendezvous.h"
 #include "comm/device/device.h"
+#include "comm/runtime/control_plane.h"
 #include "comm/runtime/engine.h"
 #include "comm/runtime/inproc_control.h"
 #include "comm/runtime/streams.h"
@@ -32,6 +37,14 @@ class Process {
   Streams& streams() { return streams_; }
   Engine& engine() { return engine_; }
   Meetings& meetings() { return meetings_; }
+  ControlPlane& control_plane() { return control_plane_; }
+  const Environment& environment() const { return environment_; }
+  // Random, and no other process has it.
+  const std::string& token() const { return token_; }
+  // Keeps a rendezvous until its ranks have met.
+  void keep(std::unique_ptr<Rendezvous> rendezvous);
+  // Ends all threads; for the exit of the process.
+  void stop();
   const std::shared_ptr<InprocDomain>& domain() const { return domain_; }
   // Numbers that are never given out twice in this process.
   uint64_t next_number() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
@@ -45,6 +58,10 @@ class Process {
   Meetings meetings_;
   Streams streams_;
   std::atomic<uint64_t> next_number_{1};
+  std::string token_;
+  Mutex rendezvous_mutex_;
+  std::vector<std::unique_ptr<Rendezvous>> rendezvous_ TUTTI_GUARDED_BY(rendezvous_mutex_);
+  ControlPlane control_plane_;
   Engine engine_;  // last: its thread uses everything above
 };
 

@@ -1,10 +1,12 @@
 // What every transport is tested with: a factory of endpoints, and helpers that drive channels.
 //
-// The suite (conformance_*_test.cc) is instantiated for a list of TransportCase in
-// conformance_test.cc. Ranks are endpoints of one process, driven by one thread or by one each.
-// Every wait has a deadline and every test a hard limit: a hang is a failure, not a stuck run.
+// The suite (conformance_*_test.cc) is instantiated for the list of TransportCase that the test
+// program defines (conformance_cases: inproc_cases.cc, mpi_test.cc). Ranks are endpoints of one
+// process, driven by one thread or by one each. Every wait has a deadline and every test a hard
+// limit: a hang is a failure, not a stuck run.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -28,7 +30,10 @@ struct TransportCase {
   std::string name;
   std::function<Endpoints(int n)> make;  // n endpoints that are not connected yet
   bool offers_arrive = true;             // false: an offer may get lost on the way
+  bool ends_at_once = true;  // false: peers learn of an abort or a closed end a little later
 };
+
+std::vector<TransportCase> conformance_cases();
 
 inline void PrintTo(const TransportCase& c, std::ostream* out) { *out << c.name; }
 
@@ -47,8 +52,10 @@ inline void connect_all(const Endpoints& endpoints) {
 template <typename Condition>
 bool wait_for(Transport& transport, Condition done, int64_t limit_ms = 20'000) {
   const Deadline deadline = Deadline::after_ns(limit_ms * 1'000'000);
-  // Several tests run at once: nobody may count on a core of its own.
-  const WaitRungs rungs = rungs_for(transport.capabilities().rungs, 2, 1);
+  // Several tests run at once: nobody may count on a core of its own, and a yield may cost a time
+  // slice of everybody else, where a nap is sure to end.
+  WaitRungs rungs = rungs_for(transport.capabilities().rungs, 2, 1);
+  rungs.yields = std::min(rungs.yields, 20u);
   WaitLadder ladder(rungs, transport.wait_fd());
   while (!done()) {
     if (ladder.tick() && deadline.expired(now_ns())) return false;

@@ -61,6 +61,8 @@ class FaultTransport final : public Transport {
   void progress() override;
   int wait_fd() const override { return inner_->wait_fd(); }
   void abort(uint64_t comm) override { inner_->abort(comm); }
+  std::string still_lent(uint64_t comm) const override { return inner_->still_lent(comm); }
+  Status finalize() override { return inner_->finalize(); }
 
   // For its channels. Counts one call; at call `kill_at` aborts every communicator that was opened.
   // True once the endpoint is dead.

@@ -85,6 +85,8 @@ class TraceTransport final : public Transport {
   void progress() override { inner_->progress(); }
   int wait_fd() const override { return inner_->wait_fd(); }
   void abort(uint64_t comm) override;
+  std::string still_lent(uint64_t comm) const override { return inner_->still_lent(comm); }
+  Status finalize() override { return inner_->finalize(); }
 
   std::vector<TraceRecord> records() const { return ring_.records(); }
   // One line per record, oldest first: microseconds since the oldest, channel, call, ordinal,

@@ -160,6 +160,42 @@ typedef struct {
 TUTTI_API tuttiResult_t tuttiCommInitAll(tuttiComm_t* comms, int nranks,
                                          const tuttiConfig_t* config);
 
+/* Ranks in several processes. All of the calls below are collective over the job: they return on
+ * every rank when all have called, or with an error on every rank: tuttiTimeout names the absent
+ * ranks at the deadline (timeout_seconds), tuttiMismatch or tuttiVersionMismatch the rank and the
+ * setting that differ, tuttiAuthFailed a wrong secret. Settings that must agree: tutti-info says
+ * which. With blocking 0 they return tuttiInProgress and *comm at once. *comm is set to NULL on
+ * failure. Any thread; several ranks may live in one process, on threads of their own. */
+
+#define TUTTI_UNIQUE_ID_BYTES 128
+/* Names a job that is about to start. Whoever has these bytes can join it. */
+typedef struct {
+  char internal[TUTTI_UNIQUE_ID_BYTES];
+} tuttiUniqueId;
+
+/* Opens the rendezvous of a new job in this process, which must live until all ranks have joined.
+ * Give the id to every rank, by whatever means. Each id serves one job. */
+TUTTI_API tuttiResult_t tuttiGetUniqueId(tuttiUniqueId* id);
+
+/* Joins the job `id` as `rank` of `nranks`. */
+TUTTI_API tuttiResult_t tuttiCommInitRank(tuttiComm_t* comm, int nranks, tuttiUniqueId id,
+                                          int rank);
+TUTTI_API tuttiResult_t tuttiCommInitRankConfig(tuttiComm_t* comm, int nranks, tuttiUniqueId id,
+                                                int rank, const tuttiConfig_t* config);
+
+/* Joins the job that tutti-run, torchrun or mpirun has described in the environment
+ * (docs/launching.md). tuttiInvalidUsage when none has. config may be NULL. */
+TUTTI_API tuttiResult_t tuttiCommInitEnv(tuttiComm_t* comm, const tuttiConfig_t* config);
+
+/* all[r * bytes ...] = rank r's mine[0..bytes), on every rank; returns 0 for success. */
+typedef int (*tuttiAllGatherFn)(const void* mine, void* all, size_t bytes, void* context);
+/* Joins a job whose ranks can already exchange bytes by a function of their own (MPI_Allgather,
+ * say; see tutti/mpi.h). It is called a few times before the call returns, from the calling thread
+ * (from another one when blocking is 0), and never afterwards. Its waits cannot be bounded here. */
+TUTTI_API tuttiResult_t tuttiCommInitExchange(tuttiComm_t* comm, int nranks, int rank,
+                                              tuttiAllGatherFn all_gather, void* context,
+                                              const tuttiConfig_t* config);
+
 #define TUTTI_SPLIT_NOCOLOR (-1)
 /* Collective over `comm`: ranks that give the same color (>= 0) form a new communicator, ordered by
  * key, then by rank. TUTTI_SPLIT_NOCOLOR: *newcomm becomes NULL. config NULL: as the parent. */
@@ -177,7 +213,9 @@ TUTTI_API tuttiResult_t tuttiCommCreateGroup(tuttiComm_t comm, const int* ranks,
 TUTTI_API tuttiResult_t tuttiCommCount(tuttiComm_t comm, int* nranks);
 TUTTI_API tuttiResult_t tuttiCommUserRank(tuttiComm_t comm, int* rank);
 
-/* Waits until every operation of this rank on `comm` is complete; no further one is accepted. */
+/* Waits until every operation of this rank on `comm` is complete; no further one is accepted. On
+ * the last communicator over the mpi transport, when Tutti has initialised MPI, this also finalises
+ * MPI, which waits for the other ranks to do the same. */
 TUTTI_API tuttiResult_t tuttiCommFinalize(tuttiComm_t comm);
 
 /* Frees the handle. Local, never waits for a peer. tuttiInvalidUsage while operations are pending

@@ -1,0 +1,187 @@
+#include "comm/runtime/control_plane.h"
+
+#include <algorithm>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <utility>
+
+#include "comm/runtime/control_plane_links.h"
+
+namespace tutti {
+namespace {
+
+// An attempt to reach another control plane takes no longer than this.
+constexpr int64_t kDialNs = 5'000'000'000;
+
+}  // namespace
+
+ControlPlane::ControlPlane() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+ControlPlane::~ControlPlane() { stop(); }
+
+void ControlPlane::stop() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    answered_.notify_all();
+  }
+  wake();
+  if (thread_.joinable()) thread_.join();
+  MutexLock lock(mutex_);
+  links_.clear();
+  listeners_.clear();
+}
+
+void ControlPlane::wake() {
+  const uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof one);
+}
+
+Result<SocketAddress> ControlPlane::listen(const SocketAddress& host, const PortRange& ports,
+                                           Log log) {
+  MutexLock lock(mutex_);
+  if (!wake_.valid()) return error(Code::kSystemError, "control plane: no eventfd");
+  for (const std::unique_ptr<Listener>& listener : listeners_) {
+    if (listener->address().host() == host.host()) return listener->address();
+  }
+  Result<std::unique_ptr<Listener>> made = Listener::open(host.with_port(0), ports, keys_, log);
+  if (!made.ok()) return made.status();
+  log_ = std::move(log);
+  listeners_.push_back(std::move(made.value()));
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  wake();
+  return listeners_.back()->address();
+}
+
+void ControlPlane::enter(std::shared_ptr<const World> world) {
+  MutexLock lock(mutex_);
+  keys_.add(world->secret);
+  WorldState& state = worlds_[{world->id, world->rank}];
+  state.world = std::move(world);
+}
+
+void ControlPlane::exit(const World& world) {
+  MutexLock lock(mutex_);
+  keys_.remove(world.secret);
+  worlds_.erase({world.id, world.rank});
+  for (const std::unique_ptr<Link>& link : links_) {
+    if (link->world == world.id && link->self == world.rank) link->closed = true;
+  }
+  wake();
+}
+
+void ControlPlane::join(const Membership& m) {
+  MutexLock lock(mutex_);
+  const SeatKey key{m.world->id, m.world->rank, m.comm};
+  Seat& seat = seats_[key];
+  seat.m = m;
+  WorldState& state = worlds_[{m.world->id, m.world->rank}];
+  std::vector<std::pair<int, ControlMessage>> early = std::exchange(state.early, {});
+  for (auto& [from, message] : early) {
+    if (message.comm == m.comm) {
+      learn(seat, from, message);
+    } else {
+      state.early.emplace_back(from, std::move(message));
+    }
+  }
+}
+
+void ControlPlane::leave(const Membership& m) {
+  MutexLock lock(mutex_);
+  ControlMessage left;
+  left.type = ControlMessage::kLeft;
+  left.comm = m.comm;
+  for (int peer : m.members) {
+    for (const std::unique_ptr<Link>& link : links_) {
+      const bool theirs = link->world == m.world->id && link->self == m.world->rank &&
+                          link->peer == peer && link->connection != nullptr && !link->closed;
+      if (!theirs) continue;
+      link->connection->queue(left.type, left.encode());
+      (void)link->connection->flush();  // the process may end before the thread comes to it
+    }
+  }
+  seats_.erase({m.world->id, m.world->rank, m.comm});
+  const auto state = worlds_.find({m.world->id, m.world->rank});
+  if (state != worlds_.end()) state->second.ended[m.comm] = true;
+}
+
+void ControlPlane::announce(const Membership& m) {
+  ControlMessage present;
+  present.type = ControlMessage::kPresent;
+  present.comm = m.comm;
+  MutexLock lock(mutex_);
+  tell_all(m, present);
+}
+
+void ControlPlane::fail(const Membership& m, const Failure& failure) {
+  ControlMessage message;
+  message.type = ControlMessage::kFailed;
+  message.comm = m.comm;
+  message.rank = failure.rank;
+  message.code = failure.code;
+  message.text = failure.text;
+  MutexLock lock(mutex_);
+  tell_all(m, message);
+}
+
+void ControlPlane::watch(const Membership& m, int rank) {
+  ControlMessage ask;
+  ask.comm = m.comm;
+  MutexLock lock(mutex_);
+  tell(m, rank, ask);
+}
+
+void ControlPlane::ask_all(const Membership& m, Deadline deadline) {
+  MutexLock lock(mutex_);
+  ControlMessage ask;
+  ask.comm = m.comm;
+  ask.question = ++questions_;
+  std::vector<int>& missing = awaited_[ask.question];
+  for (int peer : m.members) {
+    if (peer != m.world->rank) missing.push_back(peer);
+  }
+  tell_all(m, ask);
+  while (!awaited_[ask.question].empty() && !stopping_) {
+    if (!answered_.wait(mutex_, deadline) && deadline.expired(now_ns())) break;
+  }
+  awaited_.erase(ask.question);
+}
+
+void ControlPlane::tell_all(const Membership& m, const ControlMessage& message) {
+  for (size_t r = 0; r < m.members.size(); ++r) {
+    if (static_cast<int>(r) != m.rank) tell(m, static_cast<int>(r), message);
+  }
+}
+
+void ControlPlane::tell(const Membership& m, int rank, const ControlMessage& message) {
+  if (stopping_) return;
+  Link* link = link_to(*m.world, m.members[static_cast<size_t>(rank)]);
+  if (link->connection != nullptr) {
+    link->connection->queue(message.type, message.encode());
+    (void)link->connection->flush();
+  } else {
+    append_frame(message.type, message.encode(), &link->waiting);
+  }
+  wake();
+}
+
+// The link to another rank of the world; begun when there is none.
+ControlPlane::Link* ControlPlane::link_to(const World& world, int peer) {
+  for (const std::unique_ptr<Link>& link : links_) {
+    if (link->world == world.id && link->self == world.rank && link->peer == peer &&
+        !link->closed) {
+      return link.get();
+    }
+  }
+  auto link = std::make_unique<Link>();
+  link->world = world.id;
+  link->self = world.rank;
+  link->peer = peer;
+  link->give_up_ns = now_ns() + kDialNs;
+  link->dial = std::make_unique<Dial>(world.control[static_cast<size_t>(peer)], world.secret,
+                                      ControlHello{world.id, world.rank, peer}.encode());
+  links_.push_back(std::move(link));
+  return links_.back().get();
+}
+
+}  // namespace tutti

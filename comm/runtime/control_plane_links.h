@@ -1,0 +1,43 @@
+// The private structs of ControlPlane, shared by its two source files.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/runtime/control_plane.h"
+
+namespace tutti {
+
+// Either side may have opened it; both say the same things on it.
+struct ControlPlane::Link {
+  uint64_t world = 0;
+  int self = 0;  // ranks in the world
+  int peer = 0;
+  std::unique_ptr<Dial> dial;              // while it is being made
+  int64_t give_up_ns = 0;                  // then
+  std::string waiting;                     // frames to send once it stands
+  std::unique_ptr<Connection> connection;  // once it stands
+  bool closed = false;
+};
+
+struct ControlPlane::WorldState {
+  std::shared_ptr<const World> world;
+  std::map<uint64_t, bool> ended;  // communicators that this rank has left
+  // What came for a communicator that this rank has not made yet, by sender.
+  std::vector<std::pair<int, ControlMessage>> early;
+};
+
+struct ControlPlane::Seat {
+  Membership m;
+  int rank_of(int world_rank) const {
+    const auto at = std::find(m.members.begin(), m.members.end(), world_rank);
+    return at == m.members.end() ? -1 : static_cast<int>(at - m.members.begin());
+  }
+};
+
+}  // namespace tutti

@@ -1,0 +1,36 @@
+// The address of a Gloo endpoint: where each of its pairs listens, one piece per peer.
+//
+// Gloo listens with one socket per pair, so that an endpoint's address differs for every peer; it
+// is published whole and each peer takes its own piece. Bytes from the network: everything is
+// checked before Gloo, which trusts them, sees any. Stateless; any thread.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/base/status.h"
+
+namespace tutti {
+
+// What Gloo calls the bytes of an address, of the ring's pair and of the bulk pair.
+inline constexpr int kRingPair = 0;
+inline constexpr int kBulkPair = 1;
+using PairAddresses = std::array<std::vector<char>, 2>;
+
+// Whether this process can listen on `host`, a numeric address. Gloo, asked for another one, leaks.
+Status check_host(const std::string& host);
+
+// `pairs[r]`: for peer r; that of `number` itself is ignored. All have one length.
+std::string encode_address(int number, const std::vector<PairAddresses>& pairs);
+
+// The piece of `peer`'s address that is for `number`, one of `nranks`. `own` is our end of it.
+// kInvalidArgument for bytes that are no address of that peer for a job of this size and build.
+Result<PairAddresses> decode_address(std::string_view address, int peer, int number, int nranks,
+                                     const PairAddresses& own);
+
+// Whether Gloo makes the end called `own` the one that connects, the other the one that listens.
+bool connects(const std::vector<char>& own, const std::vector<char>& peer);
+
+}  // namespace tutti
