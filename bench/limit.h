@@ -4,27 +4,44 @@
 
 #include <atomic>
 #include <cstddef>
+#include <sched.h>
 
 namespace limit {
 
-// A barrier of two threads on two flags, each in a cache line of its own.
+// A barrier of a few threads on flags, each in a cache line of its own. Who waits long lets others
+// run: there may be more threads than processors.
 class FlagBarrier {
  public:
+  static constexpr int kMaxThreads = 64;
+  explicit FlagBarrier(int nthreads = 2) : nthreads_(nthreads) {}
+
   void wait(int self) {
     const unsigned round = ++rounds_[self].value;
-    flags_[self].value.store(round, std::memory_order_release);
-    while (flags_[1 - self].value.load(std::memory_order_acquire) < round) __builtin_ia32_pause();
+    flags_[self].value.store(round, std::memory_order_release);  // pairs with the load below
+    for (int other = 0; other < nthreads_; ++other) {
+      int spins = 0;
+      // Signed, so that the rounds may wrap: another thread is at most one ahead.
+      while (static_cast<int>(flags_[other].value.load(std::memory_order_acquire) - round) < 0) {
+        if (++spins < kSpins) {
+          __builtin_ia32_pause();
+        } else {
+          sched_yield();
+        }
+      }
+    }
   }
 
  private:
+  static constexpr int kSpins = 200;  // some microseconds
   struct alignas(64) Flag {
     std::atomic<unsigned> value{0};
   };
   struct alignas(64) Round {
     unsigned value = 0;
   };
-  Flag flags_[2];
-  Round rounds_[2];
+  int nthreads_;
+  Flag flags_[kMaxThreads];
+  Round rounds_[kMaxThreads];
 };
 
 // out_a[i] = out_b[i] = a[i] + b[i]: one pass over memory. `streaming`: results past the caches.

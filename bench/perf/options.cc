@@ -1,0 +1,254 @@
+#include "bench/perf/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+
+#include "comm/tools/cli.h"
+
+namespace perf {
+
+using tutti::Cli;
+using tutti::Code;
+using tutti::Status;
+
+namespace {
+
+constexpr const char* kAbout =
+    "Measures collectives between ranks, verifies every result, and puts other systems beside it.\n"
+    "`tutti-perf COLLECTIVE --help` lists the options. Started by tutti-run, torchrun or Open "
+    "MPI's\n"
+    "mpirun it measures the ranks it finds itself in; else it starts them itself.";
+
+// What the command line says, before it is understood.
+struct Raw {
+  std::optional<int> ranks, factor, root, iterations, warmup, batches;
+  std::string smallest, largest, dtype, op, memory = "malloc", peers, timeout;
+  bool no_check = false;
+};
+
+void add_options(Cli::Command& command, Raw* raw, Options* options) {
+  command.option("-n,--ranks", &raw->ranks, "ranks to start on this host (2)");
+  command.option("-b,--min", &raw->smallest, "smallest size in bytes, with K, M or G (8)");
+  command.option("-e,--max", &raw->largest, "largest size, always measured (64M)");
+  command.option("-f,--factor", &raw->factor, "from one size to the next (4)");
+  command.option("-d,--dtype", &raw->dtype, "data type: i8 ... u64, f16, bf16, f32, ... (f32)");
+  command.option("-o,--op", &raw->op, "operator: sum, prod, max, min, avg, band, ... (sum)");
+  command.option("-r,--root", &raw->root, "always this root (else another one at each call)");
+  command.option("-t,--transport", &options->transport, "auto, inproc, gloo or mpi (auto)");
+  command.option("-m,--memory", &raw->memory, "malloc or registered (malloc)");
+  command.option("-a,--algorithm", &options->algorithm, "see tutti-schedule (the selector's)");
+  command.flag("--in-place", &options->in_place, "results over inputs");
+  command.option("--iters", &raw->iterations, "calls of a batch (as many as fit 20 ms)");
+  command.option("--warmup", &raw->warmup, "calls before the first batch (until times are known)");
+  command.option("--batches", &raw->batches, "batches; their median counts (11)");
+  command.flag("--no-check", &raw->no_check, "do not verify results");
+  command.option("--peers", &raw->peers, "systems beside it: openmpi,mpich,gloo,limit");
+  command.option("--json", &options->json, "write the rows to this file");
+  command.option("--plot", &options->plot, "draw them into this file (.png, .pdf, .svg)");
+  command.option("--timeout", &raw->timeout, "seconds to wait for any one answer (600)");
+}
+
+Status wrong_value(const char* option, const char* expected, const std::string& got) {
+  return tutti::error(Code::kInvalidArgument, "%s: expected %s, got \"%s\"", option, expected,
+                      got.c_str());
+}
+
+Status take_int(const char* option, const std::optional<int>& given, int least, int* out) {
+  if (!given) return {};
+  if (*given < least) {
+    return wrong_value(option, ("at least " + std::to_string(least)).c_str(),
+                       std::to_string(*given));
+  }
+  *out = *given;
+  return {};
+}
+
+Status take_count(const char* option, const std::optional<int>& given, int least,
+                  std::optional<int>* out) {
+  if (!given) return {};
+  int value = 0;
+  TUTTI_TRY(take_int(option, given, least, &value));
+  *out = value;
+  return {};
+}
+
+Status take_bytes(const char* option, const std::string& given, size_t* out) {
+  if (given.empty()) return {};
+  const std::optional<size_t> bytes = parse_bytes(given);
+  if (!bytes) return wrong_value(option, "bytes such as 8, 4K or 64M", given);
+  *out = *bytes;
+  return {};
+}
+
+Status take_peers(const std::string& given, std::vector<std::string>* out) {
+  size_t at = 0;
+  while (at < given.size()) {
+    const size_t comma = std::min(given.find(',', at), given.size());
+    const std::string name = given.substr(at, comma - at);
+    if (name != "openmpi" && name != "mpich" && name != "gloo" && name != "limit") {
+      return wrong_value("--peers", "openmpi, mpich, gloo or limit", name);
+    }
+    if (std::find(out->begin(), out->end(), name) == out->end()) out->push_back(name);
+    at = comma + 1;
+  }
+  // What the host allows belongs beside whatever is compared.
+  if (!out->empty() && std::find(out->begin(), out->end(), "limit") == out->end()) {
+    out->push_back("limit");
+  }
+  return {};
+}
+
+Status take_types(const Raw& raw, Options* options) {
+  if (!raw.dtype.empty()) {
+    const auto dtype = tutti::parse_data_type(raw.dtype);
+    if (!dtype) return wrong_value("-d", "a data type such as f32, bf16 or i64", raw.dtype);
+    options->dtype = *dtype;
+  }
+  if (!raw.op.empty()) {
+    const auto op = tutti::parse_reduce_op(raw.op);
+    if (!op || *op == tutti::ReduceOp::kPreMulSum) {
+      return wrong_value("-o", "an operator such as sum, max or avg", raw.op);
+    }
+    options->op = *op;
+  }
+  const bool reduces = std::any_of(options->collectives.begin(), options->collectives.end(),
+                                   [](Collective c) { return has_operator(c); });
+  if (reduces && !tutti::is_defined(options->dtype, options->op)) {
+    return tutti::error(Code::kInvalidArgument, "%s is not defined for %s",
+                        tutti::name_of(options->op), tutti::name_of(options->dtype));
+  }
+  return {};
+}
+
+Status take_names(const Raw& raw, Options* options) {
+  const std::string& t = options->transport;
+  if (t != "auto" && t != "inproc" && t != "gloo" && t != "mpi") {
+    return wrong_value("-t", "auto, inproc, gloo or mpi", t);
+  }
+  if (raw.memory != "malloc" && raw.memory != "registered") {
+    return wrong_value("-m", "malloc or registered", raw.memory);
+  }
+  options->registered = raw.memory == "registered";
+  if (raw.timeout.empty()) return {};
+  char* end = nullptr;
+  options->timeout_seconds = std::strtod(raw.timeout.c_str(), &end);
+  if (*end != '\0' || !(options->timeout_seconds > 0) || options->timeout_seconds > 1e6) {
+    return wrong_value("--timeout", "seconds, more than 0", raw.timeout);
+  }
+  return {};
+}
+
+Status check_combinations(const Options& options) {
+  if (options.smallest > options.largest) {
+    return tutti::error(Code::kInvalidArgument, "-b %zu is more than -e %zu", options.smallest,
+                        options.largest);
+  }
+  if (options.collectives.size() > 1) {
+    if (options.algorithm.empty()) return {};
+    return tutti::error(Code::kInvalidArgument, "-a needs one collective, not all");
+  }
+  const Collective only = options.collectives.front();
+  if (options.in_place && !can_be_in_place(only)) {
+    return tutti::error(Code::kInvalidArgument, "%s has no in-place form here", name_of(only));
+  }
+  const bool scheduled = only != Collective::kAllToAllV && only != Collective::kSendRecv;
+  if (!options.algorithm.empty() && !scheduled) {
+    return tutti::error(Code::kInvalidArgument, "%s has no algorithms to choose from",
+                        name_of(only));
+  }
+  return {};
+}
+
+Status understand(const Raw& raw, Options* options) {
+  TUTTI_TRY(take_count("-n", raw.ranks, 1, &options->ranks));
+  TUTTI_TRY(take_bytes("-b", raw.smallest, &options->smallest));
+  TUTTI_TRY(take_bytes("-e", raw.largest, &options->largest));
+  TUTTI_TRY(take_int("-f", raw.factor, 2, &options->factor));
+  TUTTI_TRY(take_int("-r", raw.root, 0, &options->root));
+  TUTTI_TRY(take_count("--iters", raw.iterations, 1, &options->iterations));
+  TUTTI_TRY(take_count("--warmup", raw.warmup, 0, &options->warmup));
+  TUTTI_TRY(take_int("--batches", raw.batches, 1, &options->batches));
+  TUTTI_TRY(take_types(raw, options));
+  TUTTI_TRY(take_names(raw, options));
+  TUTTI_TRY(take_peers(raw.peers, &options->peers));
+  options->check = !raw.no_check;
+  return check_combinations(*options);
+}
+
+}  // namespace
+
+std::optional<size_t> parse_bytes(std::string_view text) {
+  size_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc()) return std::nullopt;
+  const std::string_view suffix = text.substr(static_cast<size_t>(end - text.data()));
+  int shift = 0;
+  if (suffix == "K" || suffix == "k") shift = 10;
+  if (suffix == "M" || suffix == "m") shift = 20;
+  if (suffix == "G" || suffix == "g") shift = 30;
+  if (shift == 0 && !suffix.empty()) return std::nullopt;
+  if (value > SIZE_MAX >> shift) return std::nullopt;
+  return value << shift;
+}
+
+CommandLine read_command_line(int argc, char** argv) {
+  CommandLine line;
+  Options& options = line.options;
+  Raw raw;
+  Cli cli("tutti-perf", kAbout);
+  std::vector<Cli::Command*> commands;
+  for (const Collective collective : all_collectives()) {
+    commands.push_back(&cli.command(name_of(collective), "measures it"));
+  }
+  commands.push_back(&cli.command("all", "measures all of them, one after the other"));
+  for (Cli::Command* command : commands) add_options(*command, &raw, &options);
+  Cli::Command& serve = cli.command("serve", "for tutti-perf itself: ranks that wait for orders");
+  std::optional<int> threads;
+  serve.option("--socket", &options.socket, "where the orders come from");
+  serve.option("--transport", &options.transport, "as TUTTI_TRANSPORT");
+  serve.option("--algorithms", &options.algorithms, "as TUTTI_ALGO");
+  serve.option("--threads", &threads, "so many ranks in this process");
+
+  line.exit_code = cli.parse(argc, argv);
+  if (line.exit_code) return line;
+  options.serve = serve.chosen();
+  options.threads = threads.value_or(0);
+  if (options.serve) return line;
+  for (size_t i = 0; i < commands.size(); ++i) {
+    if (!commands[i]->chosen()) continue;
+    const auto every = all_collectives();
+    options.collectives.assign(every.begin(), every.end());
+    if (i < every.size()) options.collectives = {every[i]};
+  }
+  const Status status = understand(raw, &options);
+  if (!status.ok()) {
+    std::fprintf(stderr, "tutti-perf: %s\nRun with --help for the usage.\n", status.text().c_str());
+    line.exit_code = 2;
+  }
+  return line;
+}
+
+std::vector<Case> cases_of(const Options& options, Collective collective, int nranks) {
+  std::vector<Case> cases;
+  Case c;
+  c.collective = collective;
+  c.dtype = options.dtype;
+  c.op = options.op;
+  c.root = options.root;
+  c.in_place = options.in_place;
+  c.registered = options.registered;
+  if (collective == Collective::kBarrier) return {c};
+  if (options.in_place && !can_be_in_place(collective)) return {};
+  const auto factor = static_cast<size_t>(options.factor);
+  size_t bytes = std::max<size_t>(options.smallest, 1);
+  while (true) {
+    c.count = count_for(collective, c.dtype, bytes, nranks);
+    if (c.count > 0 && (cases.empty() || cases.back().count != c.count)) cases.push_back(c);
+    if (bytes >= options.largest) return cases;
+    bytes = bytes > options.largest / factor ? options.largest : bytes * factor;
+  }
+}
+
+}  // namespace perf

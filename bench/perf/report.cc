@@ -1,0 +1,130 @@
+#include "bench/perf/report.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "bench/perf/environment.h"
+
+namespace perf {
+
+using Json = nlohmann::ordered_json;
+using tutti::Code;
+
+namespace {
+
+// The value of the first line of `path` that begins with `key`, as /proc writes them.
+std::string proc_value(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind(key, 0) != 0) continue;
+    const size_t value = line.find_first_not_of(" \t:", key.size());
+    return value == std::string::npos ? "" : line.substr(value);
+  }
+  return "";
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+Json host_facts() {
+  utsname system{};
+  uname(&system);
+  return {{"name", system.nodename},
+          {"kernel", system.release},
+          {"cpu", proc_value("/proc/cpuinfo", "model name")},
+          {"online_cpus", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"memory", proc_value("/proc/meminfo", "MemTotal")}};
+}
+
+Json config_of(const Options& options) {
+  Json variables = Json::object();
+  for (const auto& [name, value] : tutti_variables()) variables[name] = value;
+  return {{"batches", options.batches},
+          {"iterations", options.iterations ? Json(*options.iterations) : Json("by time")},
+          {"warmup", options.warmup ? Json(*options.warmup) : Json("by time")},
+          {"root", options.root == kRotatingRoot ? Json("rotating") : Json(options.root)},
+          {"in_place", options.in_place},
+          {"check", options.check},
+          {"environment", variables}};
+}
+
+Json meta_of(const Systems& systems, const Options& options) {
+  Json versions = Json::object();
+  Json cpus = Json::object();
+  for (const std::unique_ptr<System>& system : systems) {
+    versions[system->name()] = system->ranks()[0].version;
+    for (const RankFacts& rank : system->ranks()) cpus[system->name()].push_back(rank.cpus);
+  }
+  return {{"time", utc_now()},
+          {"host", host_facts()},
+          {"versions", versions},
+          {"cpus", cpus},
+          {"config", config_of(options)}};
+}
+
+Json row_of(const CaseResult& result, const Row& row, const System& system,
+            const Options& options) {
+  const Case& c = result.c;
+  const bool tutti = system.name() == "tutti";
+  const bool moves_nothing = c.collective == Collective::kBarrier;
+  const std::string algorithm = options.algorithm.empty() ? "auto" : options.algorithm;
+  return {{"collective", name_of(c.collective)},
+          {"system", system.name()},
+          {"transport", tutti ? Json(options.transport) : Json()},
+          {"memory", tutti && c.registered ? "registered" : "malloc"},
+          {"algorithm", tutti ? Json(algorithm) : Json()},
+          {"ranks", system.ranks().size()},
+          {"bytes", result.bytes},
+          {"count", c.count},
+          {"dtype", moves_nothing ? Json() : Json(tutti::name_of(c.dtype))},
+          {"op", has_operator(c.collective) ? Json(tutti::name_of(c.op)) : Json()},
+          {"p50_us", row.p50_us},
+          {"p99_us", row.p99_us},
+          {"algbw_gbs", row.algbw_gbs},
+          {"busbw_gbs", row.busbw_gbs},
+          {"cpu_us", row.cpu_us},
+          {"wrong", row.wrong ? Json(*row.wrong) : Json()}};
+}
+
+}  // namespace
+
+std::string to_json(const std::vector<CaseResult>& results, const Systems& systems,
+                    const Options& options) {
+  Json rows = Json::array();
+  for (const CaseResult& result : results) {
+    for (size_t i = 0; i < result.rows.size(); ++i) {
+      if (result.rows[i]) rows.push_back(row_of(result, *result.rows[i], *systems[i], options));
+    }
+  }
+  const Json document = {{"meta", meta_of(systems, options)}, {"rows", rows}};
+  return document.dump(1) + "\n";
+}
+
+tutti::Status write_file(const std::string& path, const std::string& text) {
+  std::FILE* const file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) {
+    return tutti::error(Code::kSystemError, "cannot write %s: %s", path.c_str(),
+                        std::strerror(errno));
+  }
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (std::fclose(file) != 0 || !written) {
+    return tutti::error(Code::kSystemError, "cannot write %s: %s", path.c_str(),
+                        std::strerror(errno));
+  }
+  return {};
+}
+
+}  // namespace perf

@@ -1,0 +1,158 @@
+#include "bench/perf/start.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <sys/random.h>
+#include <unistd.h>
+
+namespace perf {
+
+using tutti::Code;
+using tutti::Result;
+using tutti::Status;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+// mpirun refuses root unless told twice; this is a benchmark on the user's own host.
+const Variables kOpenMpiAsRoot = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
+                                  {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
+
+Words openmpi_run(int nranks, const Words& program) {
+  Words words = {"mpirun.openmpi",      "--oversubscribe", "--bind-to", "none", "-n",
+                 std::to_string(nranks)};
+  words.insert(words.end(), program.begin(), program.end());
+  return words;
+}
+
+Result<std::string> random_secret() {
+  std::array<unsigned char, 16> bytes{};
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tutti::error(Code::kSystemError, "getrandom: %s", std::strerror(errno));
+  }
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    char hex[3];
+    std::snprintf(hex, sizeof hex, "%02x", byte);
+    text += hex;
+  }
+  return text;
+}
+
+Result<std::string> make_folder(const std::string& path) {
+  std::error_code problem;
+  // Inside a folder of mode 0700.
+  if (!std::filesystem::create_directory(path, problem)) {
+    return tutti::error(Code::kSystemError, "cannot make %s: %s", path.c_str(),
+                        problem.message().c_str());
+  }
+  return path;
+}
+
+// One process per rank, told who it is in the environment, as tutti-run does it.
+Status start_tutti_processes(const Words& program, int nranks, Children& children,
+                             const std::string& folder) {
+  const Result<std::string> secret = random_secret();
+  if (!secret.ok()) return secret.status();
+  const Result<std::string> rendezvous = make_folder(folder + "/rendezvous");
+  if (!rendezvous.ok()) return rendezvous.status();
+  std::error_code problem;
+  std::filesystem::permissions(rendezvous.value(), std::filesystem::perms::owner_all, problem);
+  for (int rank = 0; rank < nranks; ++rank) {
+    const Variables identity = {{"TUTTI_RANK", std::to_string(rank)},
+                                {"TUTTI_NRANKS", std::to_string(nranks)},
+                                {"TUTTI_LOCAL_RANK", std::to_string(rank)},
+                                {"TUTTI_RENDEZVOUS", "file://" + rendezvous.value()},
+                                {"TUTTI_SECRET", secret.value()}};
+    TUTTI_TRY(children.start("rank " + std::to_string(rank), program, identity));
+  }
+  return {};
+}
+
+Status start_tutti(const Options& options, int nranks, Children& children,
+                   const std::string& folder, const std::string& socket) {
+  Words program = {program_folder() + "/tutti-perf",
+                   "serve",
+                   "--socket",
+                   socket,
+                   "--transport",
+                   options.transport};
+  const std::string algorithms = algorithms_of(options);
+  if (!algorithms.empty()) program.insert(program.end(), {"--algorithms", algorithms});
+  if (options.transport == "inproc") {
+    program.insert(program.end(), {"--threads", std::to_string(nranks)});
+    return children.start("tutti", program, {});
+  }
+  if (options.transport == "mpi") {
+    return children.start("mpirun.openmpi", openmpi_run(nranks, program), kOpenMpiAsRoot);
+  }
+  return start_tutti_processes(program, nranks, children, folder);
+}
+
+Status start_gloo(int nranks, Children& children, const std::string& folder,
+                  const std::string& socket) {
+  const Result<std::string> store = make_folder(folder + "/gloo");
+  if (!store.ok()) return store.status();
+  for (int rank = 0; rank < nranks; ++rank) {
+    TUTTI_TRY(children.start("gloo rank " + std::to_string(rank),
+                             {program_folder() + "/tutti-peer-gloo", socket, std::to_string(rank),
+                              std::to_string(nranks), store.value()},
+                             {}));
+  }
+  return {};
+}
+
+Status start_peer(const std::string& name, int nranks, Children& children,
+                  const std::string& folder, const std::string& socket) {
+  const std::string program = program_folder() + "/tutti-peer-" + name;
+  if (access(program.c_str(), X_OK) != 0) {
+    return tutti::error(Code::kUnsupported, "there is no %s: built without %s?", program.c_str(),
+                        name.c_str());
+  }
+  if (name == "openmpi") {
+    return children.start("openmpi", openmpi_run(nranks, {program, socket}), kOpenMpiAsRoot);
+  }
+  if (name == "mpich") {
+    return children.start("mpich", {"mpirun.mpich", "-n", std::to_string(nranks), program, socket},
+                          {});
+  }
+  if (name == "gloo") return start_gloo(nranks, children, folder, socket);
+  return children.start(name, {program, socket, std::to_string(nranks)}, {});
+}
+
+}  // namespace
+
+std::string program_folder() {
+  std::error_code problem;
+  return std::filesystem::read_symlink("/proc/self/exe", problem).parent_path();
+}
+
+std::string algorithms_of(const Options& options) {
+  if (options.algorithm.empty()) return "";
+  return std::string(name_of(options.collectives.front())) + ":" + options.algorithm;
+}
+
+Result<Systems> start_systems(const Options& options, int nranks, Children& children,
+                              const PrivateFolder& folder) {
+  Words names = {"tutti"};
+  names.insert(names.end(), options.peers.begin(), options.peers.end());
+  Systems systems;
+  for (const std::string& name : names) {
+    const std::string socket = folder.path() + "/" + name + ".socket";
+    Result<std::unique_ptr<SocketSystem>> system =
+        SocketSystem::listen(name, socket, children, options.timeout_seconds);
+    if (!system.ok()) return system.status();
+    TUTTI_TRY(name == "tutti" ? start_tutti(options, nranks, children, folder.path(), socket)
+                              : start_peer(name, nranks, children, folder.path(), socket));
+    // One after the other: they would only be in each other's way.
+    TUTTI_TRY(system.value()->accept_ranks(nranks));
+    systems.push_back(std::move(system.value()));
+  }
+  return systems;
+}
+
+}  // namespace perf

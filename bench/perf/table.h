@@ -1,0 +1,16 @@
+// The table on standard output: one line a size, one group of columns a system. One thread.
+#pragma once
+
+#include <string>
+
+#include "bench/perf/measure.h"
+
+namespace perf {
+
+// Who runs where: once per invocation.
+std::string describe_ranks(const Systems& systems);
+// What is measured, and the heads of the columns: once per collective.
+std::string table_head(const Case& c, const Systems& systems, const Options& options);
+std::string table_line(const CaseResult& result);
+
+}  // namespace perf

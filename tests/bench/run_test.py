@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Whole runs of tutti-perf: results verified, the JSON's shape, and nothing left behind.
+
+    run_test.py FOLDER_OF_PROGRAMS
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+QUICK = ["--iters", "2", "--batches", "2", "--timeout", "60"]
+FIELDS = ["collective", "system", "transport", "memory", "algorithm", "ranks", "bytes", "count",
+          "dtype", "op", "p50_us", "p99_us", "algbw_gbs", "busbw_gbs", "cpu_us", "wrong"]
+COLLECTIVES = ["all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather",
+               "scatter", "all_to_all", "all_to_all_v", "send_recv", "barrier"]
+
+
+def clean_environment(**extra):
+    """Without what a launcher around the tests may have set."""
+    prefixes = ("TUTTI_", "OMPI_", "PMI_", "PMIX_")
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(prefixes) and name not in ("RANK", "WORLD_SIZE")}
+    return {**kept, **extra}
+
+
+def perf(*words, **extra):
+    return subprocess.run([f"{BIN}/tutti-perf", *words], env=clean_environment(**extra),
+                          capture_output=True, text=True, timeout=120, check=False)
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+        return [int(word) for word in file.read().split()]
+
+
+class RunTest(unittest.TestCase):
+    def rows_of(self, *words):
+        with tempfile.TemporaryDirectory() as folder:
+            done = perf(*words, *QUICK, "--json", f"{folder}/rows.json")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(f"{folder}/rows.json", encoding="utf-8") as file:
+                document = json.load(file)
+        self.assertEqual(list(document), ["meta", "rows"])
+        for row in document["rows"]:
+            self.assertEqual(list(row), FIELDS)
+            self.assertEqual(row["wrong"], 0, row)
+            self.assertGreater(row["p50_us"], 0)
+            self.assertGreaterEqual(row["busbw_gbs"], 0)
+        return document["rows"]
+
+    def test_every_collective_is_measured_and_right(self):
+        rows = self.rows_of("all", "-n", "3", "-t", "inproc", "-b", "100", "-e", "64K", "-f", "100")
+        self.assertEqual(list(dict.fromkeys(row["collective"] for row in rows)), COLLECTIVES)
+        by_name = {row["collective"]: row for row in rows if row["bytes"] < 1000}
+        self.assertEqual((by_name["all_gather"]["count"], by_name["all_gather"]["bytes"]), (8, 96))
+        self.assertEqual((by_name["all_reduce"]["count"], by_name["all_reduce"]["bytes"]), (25, 100))
+        self.assertEqual(by_name["barrier"]["bytes"], 0)
+        self.assertIsNone(by_name["barrier"]["dtype"])
+        self.assertEqual(by_name["broadcast"]["transport"], "inproc")
+
+    def test_in_place_registered_and_fixed_root(self):
+        rows = self.rows_of("all", "-n", "2", "-t", "inproc", "-b", "4K", "-e", "4K", "--in-place",
+                            "-m", "registered", "-d", "bf16", "-o", "avg", "-r", "1")
+        self.assertEqual(len(rows), 9)  # neither all_to_all_v nor send_recv
+        self.assertEqual({row["memory"] for row in rows}, {"registered"})
+
+    def test_the_limit_and_what_it_lacks(self):
+        rows = self.rows_of("all", "-n", "2", "-t", "inproc", "-b", "4K", "-e", "4K", "--peers",
+                            "limit")
+        limited = {row["collective"] for row in rows if row["system"] == "limit"}
+        self.assertIn("all_reduce", limited)
+        self.assertIn("all_to_all", limited)
+        self.assertNotIn("reduce_scatter", limited)
+
+    def test_peers_are_right(self):
+        for peer in ("openmpi", "mpich", "gloo"):
+            if not os.access(f"{BIN}/tutti-peer-{peer}", os.X_OK):
+                continue
+            with self.subTest(peer=peer):
+                rows = self.rows_of("all", "-n", "2", "-t", "inproc", "-b", "40K", "-e", "40K",
+                                    "--peers", peer)
+                measured = {row["collective"] for row in rows if row["system"] == peer}
+                self.assertEqual(measured, set(COLLECTIVES))
+
+    def need_module(self, name):
+        if not os.path.exists(f"{BIN}/../lib/libtutti_{name}.so"):
+            self.skipTest(f"built without libtutti_{name}.so")
+
+    def test_processes_that_it_starts(self):
+        for name in ("mpi", "gloo"):
+            with self.subTest(transport=name):
+                self.need_module(name)
+                rows = self.rows_of("all", "-n", "3", "-t", name, "-b", "40K", "-e", "40K")
+                self.assertEqual({row["transport"] for row in rows}, {name})
+
+    def test_processes_that_a_launcher_starts(self):
+        launchers = {
+            "mpi": ["mpirun.openmpi", "--oversubscribe", "--bind-to", "none"],
+            "gloo": [f"{BIN}/tutti-run"],
+        }
+        for name, launcher in launchers.items():
+            with self.subTest(transport=name):
+                self.need_module(name)
+                self.run_launched(launcher, name)
+
+    def run_launched(self, launcher, transport):
+        environment = clean_environment(OMPI_ALLOW_RUN_AS_ROOT="1",
+                                        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [*launcher, "-n", "3", f"{BIN}/tutti-perf", "all", "-t", transport, "-b", "40K",
+                 "-e", "40K", *QUICK, "--json", f"{folder}/rows.json"], env=environment,
+                capture_output=True, text=True, timeout=120, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(f"{folder}/rows.json", encoding="utf-8") as file:
+                rows = json.load(file)["rows"]
+        self.assertEqual([row["collective"] for row in rows], COLLECTIVES)
+        self.assertEqual({(row["ranks"], row["wrong"]) for row in rows}, {(3, 0)})
+
+    def test_the_picture(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = perf("all_reduce", "-t", "inproc", "-e", "1K", *QUICK, "--plot",
+                        f"{folder}/all_reduce.png")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(f"{folder}/all_reduce.png", "rb") as file:
+                self.assertEqual(file.read(8), b"\x89PNG\r\n\x1a\n")
+
+    def test_usage_errors(self):
+        self.assertEqual(perf("all_reduce", "-r", "2").returncode, 2)
+        done = perf("all_gather", "-n", "3", "-b", "8", "-e", "8")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no size from 8 to 8 bytes", done.stderr)
+        done = perf("all_reduce", "--peers", "gloo", TUTTI_RANK="0", TUTTI_NRANKS="1")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("TUTTI_RANK", done.stderr)
+        done = perf("all_reduce", "-n", "3", TUTTI_RANK="0", TUTTI_NRANKS="2")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("started 2 ranks", done.stderr)
+
+    def test_an_interrupt_ends_everything(self):
+        with subprocess.Popen(
+                [f"{BIN}/tutti-perf", "all", "-t", "inproc", "--peers", "limit"],
+                env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True) as process:
+            # The heads of the table: both systems are there.
+            lines = [process.stdout.readline() for _ in range(5)]
+            started = children_of(process.pid)
+            self.assertEqual(len(started), 2, lines)
+            process.send_signal(signal.SIGINT)
+            _, complaint = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn("interrupted", complaint)
+        for pid in started:
+            self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    def test_a_rank_that_dies_is_noticed(self):
+        with subprocess.Popen(
+                [f"{BIN}/tutti-perf", "all", "-t", "inproc", "--peers", "limit"],
+                env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True) as process:
+            for _ in range(5):
+                process.stdout.readline()
+            os.kill(children_of(process.pid)[1], signal.SIGKILL)
+            _, complaint = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("limit", complaint)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
