@@ -22,7 +22,7 @@ struct AddressHead {
   uint32_t eager_bytes;
   uint32_t number;
   uint32_t nranks;
-  uint32_t pair_bytes;  // of each address that follows, two per peer, in order of the peers
+  uint32_t pair_bytes;  // of each address that follows, kPairs per peer, in order of the peers
   uint32_t unused;
 };
 
@@ -84,16 +84,16 @@ Result<PairAddresses> decode_address(std::string_view address, int peer, int num
   }
   if (head.number != static_cast<uint32_t>(peer)) return malformed(peer, "of another endpoint");
   if (head.nranks != static_cast<uint32_t>(nranks)) return malformed(peer, "for another size");
-  const size_t each = own[kRingPair].size();
+  const size_t each = own[0].size();
   if (head.pair_bytes != each || each < sizeof(sockaddr_in)) return malformed(peer, "odd pieces");
-  if (address.size() != sizeof(head) + size_t{2} * each * static_cast<size_t>(nranks - 1)) {
+  if (address.size() != sizeof(head) + kPairs * each * static_cast<size_t>(nranks - 1)) {
     return malformed(peer, "of a wrong length");
   }
   const int before = number < peer ? number : number - 1;  // pieces in front of ours
   PairAddresses out;
   for (size_t k = 0; k < out.size(); ++k) {
     const char* from =
-        address.data() + sizeof(head) + (size_t{2} * static_cast<size_t>(before) + k) * each;
+        address.data() + sizeof(head) + (kPairs * static_cast<size_t>(before) + k) * each;
     out[k].assign(from, from + each);
     const sockaddr_storage theirs = socket_address(out[k]);
     const sockaddr_storage ours = socket_address(own[k]);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,10 +15,17 @@
 
 namespace tutti {
 
-// What Gloo calls the bytes of an address, of the ring's pair and of the bulk pair.
-inline constexpr int kRingPair = 0;
-inline constexpr int kBulkPair = 1;
-using PairAddresses = std::array<std::vector<char>, 2>;
+// The pairs of a link. Each carries data one way only: Gloo locks a pair while it reads from it,
+// and its thread spins while somebody else writes to it. At the end with the lower number the Up
+// pairs are for sending, at the other the Down pairs.
+inline constexpr size_t kUpRing = 0;
+inline constexpr size_t kDownRing = 1;
+inline constexpr size_t kUpBulk = 2;
+inline constexpr size_t kDownBulk = 3;
+inline constexpr size_t kPairs = 4;
+
+// What Gloo calls the bytes of an address, of each pair.
+using PairAddresses = std::array<std::vector<char>, kPairs>;
 
 // Whether this process can listen on `host`, a numeric address. Gloo, asked for another one, leaks.
 Status check_host(const std::string& host);

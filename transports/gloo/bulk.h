@@ -21,7 +21,7 @@ namespace tutti {
 
 // One message on its way in: granted, until released.
 struct BulkRecv {
-  uint64_t number = 0;  // 0: not granted
+  uint64_t stamp = 0;  // 0: not granted
   uint32_t region = 0;
   uint32_t cell = 0;
   size_t bytes = 0;
@@ -31,8 +31,7 @@ struct BulkRecv {
 
 // One message on its way out.
 struct BulkSend {
-  uint64_t ticket = 0;
-  uint64_t message = 0;  // its number in the channel
+  uint64_t number = 0;  // in the channel
   const void* base = nullptr;
   size_t bytes = 0;
   std::unique_ptr<std::byte[]> packed;  // where the source is in several parts
@@ -45,14 +44,16 @@ class Bulk {
   Bulk(const Bulk&) = delete;
   Bulk& operator=(const Bulk&) = delete;
 
-  // `lower`: of the two ends; they name their regions differently, because Gloo has one name space
-  // for both directions of a pair. Before the pair connects.
-  Status open(GlooPair* pair, bool lower);
-  // Ends the connection, which must stand; Gloo has left all memory when it returns. Takes up to a
-  // tick of its device thread (10 ms).
+  // Before the pairs connect.
+  Status open(GlooPair* out, GlooPair* in);
+  // Whether both connections stand, seen from here. Fails when one will not.
+  Result<bool> stands();
+  // Ends the connections, which must stand at both ends: Gloo ends the process of a listener whose
+  // peer has reset a connection before it was accepted. Gloo has left all memory when it returns.
+  // Takes up to two ticks of its device thread (10 ms each).
   void close();
-  void shut();  // after somebody else has closed the pair
-  // Of a message that may not have left: Gloo's queue still names it when the pair fails later.
+  void shut();  // after somebody else has closed the pairs
+  // Keeps what Gloo may still name: of a message that may not have left, or may yet arrive.
   void bury(std::unique_ptr<GlooBuffer> buffer);
 
   bool can_grant() const { return !cells_.empty() && !closed_; }
@@ -61,10 +62,13 @@ class Bulk {
   bool landed(const BulkRecv& message) const;
   void release(BulkRecv* message);
   Status start(BulkSend* message, const Record& grant);
-  Status probe();
+  Status probe();  // as gloo_probe, of the pair for sending
 
  private:
-  GlooPair* pair_ = nullptr;
+  uint64_t stamp(uint32_t cell) const;
+
+  GlooPair* out_ = nullptr;
+  GlooPair* in_ = nullptr;
   ZeroedMemory stamps_in_;
   ZeroedMemory stamps_out_;
   std::unique_ptr<GlooBuffer> stamps_in_buffer_;
@@ -72,8 +76,8 @@ class Bulk {
   std::vector<std::unique_ptr<GlooBuffer>> buried_;
   std::vector<uint32_t> cells_;  // free ones
   uint64_t grants_ = 0;
-  uint32_t first_region_ = 0;
   uint32_t next_region_ = 0;
+  bool out_stands_ = false;
   bool closed_ = false;
 };
 

@@ -1,10 +1,10 @@
 // GlooTransport: ranks that Gloo can connect, over its TCP device.
 //
-// One endpoint per rank; it has two Gloo pairs with every other (link.h) and one Gloo device, whose
-// thread moves the bytes. There is no descriptor to wait on: what arrives is seen in memory, and
-// the wait ladder ends in naps. A thread of ours looks after the links while nobody in the process
-// polls them, so that a peer never waits long for an answer that needs no application; another one
-// lives while connections are being made.
+// One endpoint per rank; it has kPairs Gloo pairs with every other (link.h) and one Gloo device,
+// whose thread moves the bytes. There is no descriptor to wait on: what arrives is seen in memory,
+// and the wait ladder ends in naps. A thread of ours looks after the links while nobody in the
+// process polls them, so that a peer never waits long for an answer that needs no application;
+// another one lives while connections are being made.
 //
 // Connections have Gloo's own security: whoever reaches a listening pair first is its peer.
 // abort() of a communicator with large messages under way ends the connections those were on, for
@@ -15,6 +15,7 @@
 // every peer's process has what was sent, some ms while they are alive, kGoodbyeNs at most.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -72,8 +73,8 @@ class GlooTransport final : public Transport {
   Capabilities capabilities_;
   std::string address_;
   std::shared_ptr<gloo::transport::Device> device_;
-  std::shared_ptr<gloo::transport::Context> contexts_[2];  // of the ring pairs, of the bulk pairs
-  std::vector<std::shared_ptr<Link>> links_;               // by peer; null for this endpoint
+  std::array<std::shared_ptr<gloo::transport::Context>, kPairs> contexts_;
+  std::vector<std::shared_ptr<Link>> links_;  // by peer; null for this endpoint
 
   Mutex mutex_;
   CondVar stop_;

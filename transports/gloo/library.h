@@ -10,6 +10,7 @@
 #include <csignal>
 #include <ctime>
 #include <exception>
+#include <gloo/common/logging.h>
 #include <gloo/transport/context.h>
 #include <gloo/transport/device.h>
 #include <gloo/transport/pair.h>
@@ -63,6 +64,20 @@ template <typename Call>
 Status gloo_send(Call call) {
   const SigpipeBlock block;
   return gloo_try(Code::kRemoteError, std::move(call));
+}
+
+// Sends nothing through `buffer`, to hear of its pair, which Gloo tells only to whoever uses it:
+// kInProgress while it is not connected, kRemoteError when it has failed.
+inline Status gloo_probe(GlooBuffer* buffer) {
+  const SigpipeBlock block;
+  try {
+    buffer->send(0, 0, 0);
+  } catch (const gloo::EnforceNotMet&) {
+    return error(Code::kInProgress, "not connected yet");
+  } catch (const std::exception& e) {
+    return error(Code::kRemoteError, "%s", e.what());
+  }
+  return Status();
 }
 
 }  // namespace tutti

@@ -12,6 +12,9 @@ namespace {
 // run out of room, late enough that they mostly ride with the next message.
 constexpr int64_t kAckDelayNs = 300'000;
 
+// How often to look whether a peer is there, until it is.
+constexpr int64_t kLookNs = 200'000;
+
 Record record_of(RecordKind kind) {
   Record record{};
   record.kind = kind;
@@ -20,14 +23,14 @@ Record record_of(RecordKind kind) {
 
 }  // namespace
 
-Status Link::open_pairs(GlooPair* ring_pair, GlooPair* bulk_pair) {
+Status Link::open_pairs(const std::array<GlooPair*, kPairs>& pairs) {
   MutexLock lock(mutex_);
-  pairs_[kRingPair] = ring_pair;
-  pairs_[kBulkPair] = bulk_pair;
-  TUTTI_TRY(ring_.open(ring_pair));
-  TUTTI_TRY(bulk_.open(bulk_pair, number_ < peer_));
+  pairs_ = pairs;
+  const bool up = number_ < peer_;
+  TUTTI_TRY(ring_.open(pairs[up ? kUpRing : kDownRing], pairs[up ? kDownRing : kUpRing]));
+  TUTTI_TRY(bulk_.open(pairs[up ? kUpBulk : kDownBulk], pairs[up ? kDownBulk : kUpBulk]));
   return gloo_try(Code::kSystemError, [&] {
-    for (size_t k = 0; k < own_.size(); ++k) own_[k] = pairs_[k]->address().bytes();
+    for (size_t k = 0; k < kPairs; ++k) own_[k] = pairs[k]->address().bytes();
   });
 }
 
@@ -40,7 +43,9 @@ Result<bool> Link::set_peer(const PairAddresses& peer) {
   }
   peer_address_ = peer;
   has_peer_ = true;
-  return connects(own_[kRingPair], peer[kRingPair]) || connects(own_[kBulkPair], peer[kBulkPair]);
+  bool any = false;
+  for (size_t k = 0; k < kPairs; ++k) any = any || connects(own_[k], peer[k]);
+  return any;
 }
 
 void Link::run_connects() {
@@ -49,34 +54,32 @@ void Link::run_connects() {
     MutexLock lock(mutex_);
     peer = peer_address_;
   }
-  for (int k : {kRingPair, kBulkPair}) {
-    const auto i = static_cast<size_t>(k);
-    if (!connects(own_[i], peer[i])) continue;
-    const Status status = gloo_send([&] { pairs_[k]->connect(peer[i]); });
+  for (size_t k = 0; k < kPairs; ++k) {
+    if (!connects(own_[k], peer[k])) continue;
+    const Status status = gloo_send([&] { pairs_[k]->connect(peer[k]); });
+    if (status.ok()) continue;
     MutexLock lock(mutex_);
-    if (shut_) return;
-    connected(k, status);
+    return fail(status);
   }
 }
 
-void Link::connected(int pair, const Status& status) {
-  if (!status.ok()) {
-    fail(status);
-  } else if (pair == kRingPair) {
+// Whoever listens is not told when the peer has connected: it shows when something can be sent.
+void Link::look_for_peer() {
+  const int64_t now = now_ns();
+  if (bulk_stands_ || !failure_.ok() || now - looked_ns_ < kLookNs) return;
+  looked_ns_ = now;
+  if (!ring_up_) {
+    const Status status = ring_.probe();
+    if (status.code() == Code::kInProgress) return;
+    if (!status.ok()) return fail(status);
     ring_up_ = true;
     say_hello();
-  } else {
-    push_control(record_of(RecordKind::kBulkUp));
   }
-}
-
-// Used only when both ends know that it stands: Gloo ends the process of a listener whose peer has
-// closed the connection before it was accepted.
-void Link::bulk_is_up() {
-  bulk_up_ = true;
-  std::deque<Record> grants;
-  grants.swap(early_grants_);
-  for (const Record& grant : grants) take_grant(grant);
+  const Result<bool> stands = bulk_.stands();
+  if (!stands.ok()) return fail(stands.status());
+  if (!stands.value()) return;
+  bulk_stands_ = true;
+  push_control(record_of(RecordKind::kBulkUp));
 }
 
 // The first record of each side, as long as a record can be.
@@ -111,6 +114,7 @@ void Link::push_control(const Record& record) {
 
 void Link::poll(RecvState* asking) {
   if (!has_peer_ || shut_) return;
+  if (!bulk_stands_) look_for_peer();
   bool landed = false;
   while (!landed) {
     const Record* front = ring_.front();
@@ -135,39 +139,20 @@ void Link::poll(RecvState* asking) {
   }
 }
 
-// The side that has connected says so first, the side that was listening answers.
-void Link::take_bulk_up() {
-  const std::vector<char>& peer = peer_address_[kBulkPair];
-  if (!connects(own_[kBulkPair], peer)) {
-    // Connected as far as the kernel is concerned: this waits for the device thread to notice.
-    const Status status = gloo_send([&] { pairs_[kBulkPair]->connect(peer); });
-    if (!status.ok()) return fail(status);
-    push_control(record_of(RecordKind::kBulkUp));
-  }
-  bulk_is_up();
-}
-
 // False for what no peer of this build sends.
 bool Link::take(const Record& record, RecvState* asking) {
   if (record.acked != 0) acknowledge(record.key, record.acked);
   switch (record.kind) {
     case RecordKind::kHello:
-      // The side that listens learns from this that it has been connected to.
-      if (!ring_up_) {
-        ring_up_ = true;
-        say_hello();
-      }
       return true;
     case RecordKind::kBulkUp:
-      take_bulk_up();
+      bulk_stands_there_ = true;
       return true;
     case RecordKind::kEager:
     case RecordKind::kBulk:
       return take_message(record, asking);
     case RecordKind::kGrant:
-      if (record.cell >= kStampCells) return false;
-      take_grant(record);
-      return true;
+      return take_grant(record);
     case RecordKind::kAck:
       return take_acks(record);
     case RecordKind::kCredit:
@@ -203,8 +188,7 @@ void Link::acknowledge(const WireKey& key, uint64_t count) {
   SendState& state = *found->second;
   if (state.ended != Ended::kNo) return;
   state.acked = std::min(state.posted, state.acked + count);
-  while (!state.bulks.empty() && state.bulks.front().message < state.acked) {
-    tickets_.erase(state.bulks.front().ticket);
+  while (!state.bulks.empty() && state.bulks.front().number < state.acked) {
     state.bulks.pop_front();
   }
   forget_unused(&state);

@@ -1,8 +1,9 @@
 // Link: what connects this endpoint with one peer, and the state of every channel on it.
 //
-// Two Gloo pairs: one carries the rings of records, the other large messages (record.h). Whoever
-// asks a channel anything moves the whole link: arrived records go to their channels, so that a
-// channel nobody reads blocks no other; it keeps at most kWindow messages, of kEagerBytes at most.
+// Gloo pairs, one per direction, for the rings of records and for large messages (record.h).
+// Whoever asks a channel anything moves the whole link: arrived records go to their channels, so
+// that a channel nobody reads blocks no other; it keeps at most kWindow messages, of kEagerBytes at
+// most.
 //
 // Invariants: Gloo touches the application's memory only between the grant and the end of a large
 // message; taking such memory back earlier (abort, closing a channel) ends the link's connection
@@ -10,6 +11,7 @@
 // Threads: one lock guards all of it; every public method takes it and none waits for a peer.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -31,9 +33,11 @@ enum class Ended : uint8_t { kNo, kHere, kThere };
 // One direction of one order, at its sending end. Outlives the channel while messages are unread.
 struct SendState {
   WireKey key;
+  uint32_t generation = 0;
   uint64_t posted = 0;
   uint64_t acked = 0;
   std::deque<BulkSend> bulks;  // not acknowledged, by number
+  std::deque<Record> grants;   // for messages not posted yet, by number
   Ended ended = Ended::kNo;
   // What was last answered: what is still answered once it has ended.
   uint64_t last_sent = 0;
@@ -42,7 +46,7 @@ struct SendState {
   bool peer_closed = false;
   bool wants_bulk = false;  // a large message could not be posted: that connection is gone
 
-  uint64_t sent() const { return bulks.empty() ? posted : bulks.front().message; }
+  uint64_t sent() const { return bulks.empty() ? posted : bulks.front().number; }
 };
 
 struct Arrived {
@@ -51,21 +55,24 @@ struct Arrived {
   size_t bytes = 0;
   std::unique_ptr<std::byte[]> data;  // of a small message
   bool large = false;
-  uint64_t ticket = 0;
-  BulkRecv bulk;
+  uint64_t number = 0;
 };
 
 struct Target {
   const iovec* parts;
   int nparts;
   size_t bytes;
+  BulkRecv bulk;
 };
 
 // ... at its receiving end. Outlives the channel while there are messages for its next opening.
 struct RecvState {
   WireKey key;
   std::deque<Arrived> arrived;
-  std::deque<Target> targets;  // target i is for message i of `arrived`
+  std::deque<Target> targets;  // target i is for message i of `arrived`, or for one to come
+  uint32_t generation = 0;     // of the sending end, 0: not known yet
+  uint64_t next_number = 0;    // of the next message to arrive
+  uint32_t ungranted = 0;      // targets for large messages that nobody has been told of
   uint64_t received = 0;
   uint32_t unacked = 0;
   bool ack_due = false;  // is in Link::unacked_
@@ -83,7 +90,7 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   // Creation, by the endpoint. The pairs outlive shut().
-  Status open_pairs(GlooPair* ring_pair, GlooPair* bulk_pair);
+  Status open_pairs(const std::array<GlooPair*, kPairs>& pairs);
   const PairAddresses& addresses() const { return own_; }
   // True when there is something to connect, in run_connects().
   Result<bool> set_peer(const PairAddresses& peer);
@@ -116,11 +123,12 @@ class Link {
   using Epochs = std::unordered_map<uint64_t, uint32_t>;  // communicator -> highest epoch ended
 
   // link.cc: connecting, records in and out
-  void connected(int pair, const Status& status) TUTTI_REQUIRES(mutex_);
-  void take_bulk_up() TUTTI_REQUIRES(mutex_);
-  void bulk_is_up() TUTTI_REQUIRES(mutex_);
+  void look_for_peer() TUTTI_REQUIRES(mutex_);
   void say_hello() TUTTI_REQUIRES(mutex_);
   void fail(const Status& status) TUTTI_REQUIRES(mutex_);
+  bool bulk_up() const TUTTI_REQUIRES(mutex_) {
+    return bulk_stands_ && bulk_stands_there_ && !bulk_lost_;
+  }
   bool has_room(size_t payload_bytes) const TUTTI_REQUIRES(mutex_);
   void push(const Record& record, const iovec* parts, int nparts) TUTTI_REQUIRES(mutex_);
   void push_control(const Record& record) TUTTI_REQUIRES(mutex_);
@@ -136,14 +144,18 @@ class Link {
   // link_send.cc
   bool post_large(SendState* state, Record record, const iovec* parts, int nparts)
       TUTTI_REQUIRES(mutex_);
-  void take_grant(const Record& record) TUTTI_REQUIRES(mutex_);
+  bool take_grant(const Record& record) TUTTI_REQUIRES(mutex_);
+  void start_bulk(BulkSend* message, const Record& grant) TUTTI_REQUIRES(mutex_);
   void forget_unused(SendState* state) TUTTI_REQUIRES(mutex_);
 
   // link_recv.cc
   bool take_message(const Record& record, RecvState* asking) TUTTI_REQUIRES(mutex_);
-  void grant_posted(RecvState* state) TUTTI_REQUIRES(mutex_);
+  void grant_targets(RecvState* state) TUTTI_REQUIRES(mutex_);
+  bool grant(RecvState* state, Target* target, uint64_t number) TUTTI_REQUIRES(mutex_);
   bool land_front(RecvState* state) TUTTI_REQUIRES(mutex_);
   void count_landed(RecvState* state, const Arrived& message) TUTTI_REQUIRES(mutex_);
+  void note_sender(RecvState* state, const Record& record) TUTTI_REQUIRES(mutex_);
+  void take_sender(const Record& record, bool closed) TUTTI_REQUIRES(mutex_);
   void forget_unused(RecvState* state) TUTTI_REQUIRES(mutex_);
 
   // link_ends.cc
@@ -157,20 +169,22 @@ class Link {
   static bool lends(const SendState& state);
   static bool lends(const RecvState& state);
   void drop_bulk(SendState* state) TUTTI_REQUIRES(mutex_);
-  void drop_bulk(RecvState* state) TUTTI_REQUIRES(mutex_);
+  void drop_targets(RecvState* state) TUTTI_REQUIRES(mutex_);
   void take_abort(const Record& record) TUTTI_REQUIRES(mutex_);
   void take_open_or_close(const Record& record) TUTTI_REQUIRES(mutex_);
 
   const int number_;
   const int peer_;
-  GlooPair* pairs_[2] = {};  // set once, before any other thread knows of the link
+  std::array<GlooPair*, kPairs> pairs_ = {};  // set once, before any other thread knows of the link
   PairAddresses own_;
 
   Mutex mutex_;
   PairAddresses peer_address_ TUTTI_GUARDED_BY(mutex_);
   bool has_peer_ TUTTI_GUARDED_BY(mutex_) = false;  // peer_address_ is known
   bool ring_up_ TUTTI_GUARDED_BY(mutex_) = false;
-  bool bulk_up_ TUTTI_GUARDED_BY(mutex_) = false;
+  bool bulk_stands_ TUTTI_GUARDED_BY(mutex_) = false;        // here
+  bool bulk_stands_there_ TUTTI_GUARDED_BY(mutex_) = false;  // the peer says
+  int64_t looked_ns_ TUTTI_GUARDED_BY(mutex_) = 0;
   bool shut_ TUTTI_GUARDED_BY(mutex_) = false;
   Status failure_ TUTTI_GUARDED_BY(mutex_);  // of the link; what has arrived may still be read
   bool bulk_lost_ TUTTI_GUARDED_BY(mutex_) = false;
@@ -180,10 +194,8 @@ class Link {
       TUTTI_GUARDED_BY(mutex_);
   std::unordered_map<WireKey, std::unique_ptr<RecvState>, WireKeyHash> recvs_
       TUTTI_GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, SendState*> tickets_ TUTTI_GUARDED_BY(mutex_);
-  uint64_t next_ticket_ TUTTI_GUARDED_BY(mutex_) = 1;
+  uint32_t generations_ TUTTI_GUARDED_BY(mutex_) = 0;    // of sending ends, so far
   std::deque<Record> waiting_ TUTTI_GUARDED_BY(mutex_);  // without payload, for room in the ring
-  std::deque<Record> early_grants_ TUTTI_GUARDED_BY(mutex_);  // until the bulk connection stands
   bool bye_said_ TUTTI_GUARDED_BY(mutex_) = false;
   uint64_t bye_ TUTTI_GUARDED_BY(mutex_) = 0;         // records pushed up to and with kBye
   bool credit_due_ TUTTI_GUARDED_BY(mutex_) = false;  // the peer waits to hear what was taken

@@ -49,14 +49,20 @@ Result<SendState*> Link::open_send(const ChannelKey& key) {
   TUTTI_TRY(may_open(key, false));
   const WireKey wire = wire_key(key);
   auto& slot = sends_[wire];
-  if (!slot) slot = std::make_unique<SendState>();
+  if (!slot) {
+    slot = std::make_unique<SendState>();
+    slot->generation = ++generations_;
+  }
   if (slot->open) {
     return error(Code::kInvalidUsage, "gloo: the send end of order %llu with peer %d is open",
                  static_cast<unsigned long long>(key.order), peer_);
   }
   slot->key = wire;
   slot->open = true;
-  push_control(end_record(RecordKind::kOpened, wire, 0));
+  Record record = end_record(RecordKind::kOpened, wire, 0);
+  record.generation = slot->generation;
+  record.number = slot->posted;
+  push_control(record);
   return slot.get();
 }
 
@@ -64,7 +70,8 @@ Result<RecvState*> Link::open_recv(const ChannelKey& key) {
   MutexLock lock(mutex_);
   const WireKey wire = wire_key(key);
   poll(nullptr);
-  TUTTI_TRY(may_open(key, recvs_.count(wire) != 0));
+  const auto known = recvs_.find(wire);
+  TUTTI_TRY(may_open(key, known != recvs_.end() && !known->second->arrived.empty()));
   auto& slot = recvs_[wire];
   if (!slot) slot = std::make_unique<RecvState>();
   if (slot->open) {
@@ -83,8 +90,8 @@ bool Link::lends(const SendState& state) {
 }
 
 bool Link::lends(const RecvState& state) {
-  return std::any_of(state.arrived.begin(), state.arrived.end(),
-                     [](const Arrived& message) { return message.bulk.number != 0; });
+  return std::any_of(state.targets.begin(), state.targets.end(),
+                     [](const Target& target) { return target.bulk.stamp != 0; });
 }
 
 void Link::drop_bulk(SendState* state) {
@@ -93,19 +100,21 @@ void Link::drop_bulk(SendState* state) {
     bulk_lost_ = true;
   }
   for (BulkSend& message : state->bulks) {
-    tickets_.erase(message.ticket);
     bulk_.bury(std::move(message.buffer));
   }
   state->bulks.clear();
 }
 
-void Link::drop_bulk(RecvState* state) {
-  if (!lends(*state)) return;
-  bulk_.close();
-  bulk_lost_ = true;
-  for (Arrived& message : state->arrived) {
-    if (message.bulk.number != 0) bulk_.release(&message.bulk);
+void Link::drop_targets(RecvState* state) {
+  if (lends(*state)) {
+    bulk_.close();
+    bulk_lost_ = true;
   }
+  for (Target& target : state->targets) {
+    if (target.bulk.stamp != 0) bulk_.release(&target.bulk);
+  }
+  state->targets.clear();
+  state->ungranted = 0;
 }
 
 void Link::close(SendState* state) {
@@ -122,8 +131,7 @@ void Link::close(SendState* state) {
 
 void Link::close(RecvState* state) {
   MutexLock lock(mutex_);
-  drop_bulk(state);
-  state->targets.clear();
+  drop_targets(state);
   if (!shut_ && state->ended == Ended::kNo) {
     push_control(end_record(RecordKind::kClosed, state->key, kRecordReceiving));
   }
@@ -138,16 +146,7 @@ void Link::take_open_or_close(const Record& record) {
     if (found != sends_.end()) found->second->peer_closed = closed;
     return;
   }
-  const auto found = recvs_.find(record.key);
-  if (found == recvs_.end()) return;
-  RecvState& state = *found->second;
-  state.peer_closed = closed;
-  if ((record.flags & kRecordCut) == 0) return;
-  // What was announced and not asked for will not come, nor what was to follow it.
-  const auto first =
-      std::find_if(state.arrived.begin(), state.arrived.end(),
-                   [](const Arrived& message) { return message.large && !message.bulk.number; });
-  state.arrived.erase(first, state.arrived.end());
+  take_sender(record, closed);
 }
 
 void Link::end(SendState* state, Ended how) {
@@ -158,9 +157,8 @@ void Link::end(SendState* state, Ended how) {
 void Link::end(RecvState* state, Ended how) {
   state->ended = how;
   if (how != Ended::kHere) return;
-  drop_bulk(state);
+  drop_targets(state);
   state->arrived.clear();
-  state->targets.clear();
 }
 
 uint32_t Link::highest_epoch(uint64_t comm) {
@@ -216,7 +214,7 @@ void Link::probe() {
     poll(nullptr);  // what it sent before
     fail(status);
   }
-  if (bulk_up_ && !bulk_.probe().ok()) bulk_lost_ = true;
+  if (bulk_up() && !bulk_.probe().ok()) bulk_lost_ = true;
 }
 
 Status Link::health_of(const WireKey& key, Ended ended, bool closed, bool needs_bulk) {
@@ -273,10 +271,7 @@ void Link::shut() {
   shut_ = true;
   bulk_lost_ = true;
   for (auto& [key, state] : sends_) state->bulks.clear();
-  for (auto& [key, state] : recvs_) {
-    for (Arrived& message : state->arrived) message.bulk.buffer.reset();
-  }
-  tickets_.clear();
+  for (auto& [key, state] : recvs_) state->targets.clear();
   bulk_.shut();
   ring_.shut();
 }

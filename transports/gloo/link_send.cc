@@ -9,6 +9,8 @@ bool Link::post(SendState* state, const OpHeader* header, const iovec* parts, in
   MutexLock lock(mutex_);
   Record record{};
   record.key = state->key;
+  record.generation = state->generation;
+  record.number = state->posted;
   for (int i = 0; i < nparts; ++i) record.bytes += parts[i].iov_len;
   const bool large = record.bytes > kEagerBytes;
   const size_t payload_bytes = large ? 0 : record.bytes;
@@ -34,6 +36,9 @@ bool Link::post(SendState* state, const OpHeader* header, const iovec* parts, in
   }
   if (!failure_.ok()) return false;
   ++state->posted;
+  while (!state->grants.empty() && state->grants.front().number < state->posted) {
+    state->grants.pop_front();
+  }
   return true;
 }
 
@@ -43,8 +48,7 @@ bool Link::post_large(SendState* state, Record record, const iovec* parts, int n
     return false;
   }
   BulkSend message;
-  message.ticket = next_ticket_++;
-  message.message = state->posted;
+  message.number = state->posted;
   message.bytes = record.bytes;
   int filled = 0;
   for (int i = 0; i < nparts; ++i) {
@@ -63,27 +67,35 @@ bool Link::post_large(SendState* state, Record record, const iovec* parts, int n
     }
   }
   record.kind = RecordKind::kBulk;
-  record.ticket = message.ticket;
   push(record, nullptr, 0);
   if (!failure_.ok()) return false;
-  tickets_.emplace(message.ticket, state);
   state->bulks.push_back(std::move(message));
+  const bool granted = !state->grants.empty() && state->grants.front().number == record.number;
+  if (granted) start_bulk(&state->bulks.back(), state->grants.front());
   return true;
 }
 
-// The peer says where a message may go: it goes, all of it handed to Gloo at once.
-void Link::take_grant(const Record& record) {
-  if (!bulk_up_) {
-    early_grants_.push_back(record);
-    return;
+// The peer says where a message may go, posted here or not.
+bool Link::take_grant(const Record& record) {
+  if (record.cell >= kStampCells || record.stamp_value == 0) return false;
+  const auto found = sends_.find(record.key);
+  if (found == sends_.end()) return true;
+  SendState& state = *found->second;
+  if (state.generation != record.generation || state.ended != Ended::kNo) return true;
+  if (record.number >= state.posted) {
+    state.grants.push_back(record);
+    return state.grants.size() <= kWindow;
   }
-  const auto found = tickets_.find(record.ticket);
-  if (found == tickets_.end() || bulk_lost_) return;  // taken back meanwhile
-  for (BulkSend& message : found->second->bulks) {
-    if (message.ticket != record.ticket || message.buffer) continue;
-    if (!bulk_.start(&message, record).ok()) bulk_lost_ = true;
-    return;
+  for (BulkSend& message : state.bulks) {
+    if (message.number == record.number) start_bulk(&message, record);
   }
+  return true;
+}
+
+// It goes, all of it handed to Gloo at once.
+void Link::start_bulk(BulkSend* message, const Record& grant) {
+  if (!bulk_up() || message->buffer || message->bytes != grant.bytes) return;
+  if (!bulk_.start(message, grant).ok()) bulk_lost_ = true;
 }
 
 void Link::forget_unused(SendState* state) {

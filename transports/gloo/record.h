@@ -1,8 +1,8 @@
 // What travels on a link: the records of its ring, and the numbers both ends must agree on.
 //
-// A link has two connections. The ring's carries records: each is written by the sender straight
-// into a slot of the reader's memory (a Gloo "bound" buffer), right-aligned, so that the stamp, the
-// last word, always lies at the same place and its bytes arrive last:
+// A link has two connections in each direction. The ring's carries records: each is written by the
+// sender straight into a slot of the reader's memory (a Gloo "bound" buffer), right-aligned, so
+// that the stamp, the last word, always lies at the same place and its bytes arrive last:
 //
 //   | ............ | payload | Record ... stamp |      slot n % kRingSlots of record n
 //
@@ -10,8 +10,10 @@
 // the sender fills round and round; `arena_at` says where.
 //
 // The bulk connection carries messages of more than kEagerBytes, each written straight from the
-// sender's into the reader's memory: kBulk announces it, kGrant says where it may go, the bytes
-// follow in pieces, and behind them 8 bytes into the grant's stamp cell.
+// sender's into the reader's memory. kGrant says where message `number` of the channel may go if it
+// has exactly `bytes`; it is sent as soon as there is a receive for it, known or not. kBulk says
+// that it is posted. When both have met, at the sender, the bytes go, in pieces, and behind them 8
+// bytes into the grant's stamp cell. A grant for a message of another length is void.
 //
 // Host byte order: both ends are built from the same sources for the same kind of machine, which
 // the address proves (address.h).
@@ -27,8 +29,8 @@ namespace tutti {
 inline constexpr size_t kInlineBytes = 4096;
 // Messages up to this long are copied into the ring and out of it; longer ones go from memory to
 // memory but wait for the receiver to say where.
-inline constexpr size_t kEagerBytes = size_t{128} << 10;
-inline constexpr size_t kArenaBytes = size_t{1} << 20;  // per direction of a link
+inline constexpr size_t kEagerBytes = size_t{256} << 10;
+inline constexpr size_t kArenaBytes = size_t{2} << 20;  // per direction of a link
 inline constexpr uint32_t kWindow = 16;                 // K: messages outstanding per channel
 inline constexpr uint64_t kRingSlots = 64;              // per direction of a link
 inline constexpr uint64_t kReservedSlots = 4;  // only for kCredit, so that credit can always flow
@@ -57,10 +59,10 @@ struct WireKeyHash {
 
 enum class RecordKind : uint8_t {
   kHello = 1,  // the first: as long as a record can be (kPieceBytes tells why)
-  kBulkUp,     // the bulk connection, which the sender of this made, stands
+  kBulkUp,     // both bulk connections stand, seen from here
   kEager,      // a message: `bytes` of payload
-  kBulk,       // a message of `bytes`, known as `ticket`
-  kGrant,      // `ticket` may be written into `region`, and then `number` into `cell`
+  kBulk,       // a message of `bytes`
+  kGrant,      // message `number` may be written into `region`, and then `stamp_value` into `cell`
   kAck,        // payload: Acks
   kCredit,     // nothing but `taken`
   kOpened,     // the sender's end of `key` was opened; `receiving` tells which
@@ -76,20 +78,22 @@ struct Record {
   WireKey key;
   OpHeader header;
   uint64_t bytes;
-  uint64_t ticket;
-  uint64_t number;
+  uint64_t number;       // of a message, in its generation
+  uint64_t stamp_value;  // not 0
+  uint32_t generation;   // of the channel's sending end, which numbers messages from 0 in each
+  uint32_t unused1;
   uint32_t region;
   uint32_t cell;
   uint32_t acked;  // messages of the opposite direction of `key` consumed since last said
   uint32_t payload_bytes;
   RecordKind kind;
   uint8_t flags;
-  uint8_t unused[2];
+  uint8_t unused2[2];
   uint32_t arena_at;  // where a payload of more than kInlineBytes starts
   uint64_t taken;     // records of the opposite ring that the sender of this has taken
   uint64_t stamp;     // number of the record + 1
 };
-static_assert(sizeof(Record) == 104);
+static_assert(sizeof(Record) == 112);
 static_assert(offsetof(Record, stamp) == sizeof(Record) - sizeof(uint64_t));
 
 struct Ack {

@@ -19,7 +19,7 @@ ZeroedMemory zeroed(size_t bytes) {
 
 }  // namespace
 
-Status Ring::open(GlooPair* pair) {
+Status Ring::open(GlooPair* out, GlooPair* in) {
   constexpr size_t kBytes = kRingSlots * kSlotBytes;
   inbox_ = zeroed(kBytes);
   outbox_ = zeroed(kBytes);
@@ -28,12 +28,12 @@ Status Ring::open(GlooPair* pair) {
   if (!inbox_ || !outbox_ || !arena_in_ || !arena_out_)
     return error(Code::kOutOfMemory, "no memory for a ring");
   return gloo_try(Code::kSystemError, [&] {
-    inbox_buffer_ = pair->createRecvBuffer(kRingSlot, inbox_.get(), kBytes);
-    outbox_buffer_ = pair->createSendBuffer(kRingSlot, outbox_.get(), kBytes);
-    arena_in_buffer_ = pair->createRecvBuffer(kArenaSlot, arena_in_.get(), kArenaBytes);
-    arena_out_buffer_ = pair->createSendBuffer(kArenaSlot, arena_out_.get(), kArenaBytes);
-    probe_in_ = pair->createRecvBuffer(kProbeSlot, &probe_word_, sizeof(probe_word_));
-    probe_out_ = pair->createSendBuffer(kProbeSlot, &probe_word_, sizeof(probe_word_));
+    inbox_buffer_ = in->createRecvBuffer(kRingSlot, inbox_.get(), kBytes);
+    outbox_buffer_ = out->createSendBuffer(kRingSlot, outbox_.get(), kBytes);
+    arena_in_buffer_ = in->createRecvBuffer(kArenaSlot, arena_in_.get(), kArenaBytes);
+    arena_out_buffer_ = out->createSendBuffer(kArenaSlot, arena_out_.get(), kArenaBytes);
+    probe_in_ = in->createRecvBuffer(kProbeSlot, &probe_word_, sizeof(probe_word_));
+    probe_out_ = out->createSendBuffer(kProbeSlot, &probe_word_, sizeof(probe_word_));
   });
 }
 
@@ -144,9 +144,6 @@ bool Ring::note_taken(uint64_t taken) {
   return true;
 }
 
-// Gloo tells of a broken connection only to whoever uses it.
-Status Ring::probe() {
-  return gloo_send([&] { probe_out_->send(0, 0, 0); });
-}
+Status Ring::probe() { return gloo_probe(probe_out_.get()); }
 
 }  // namespace tutti

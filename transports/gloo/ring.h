@@ -1,4 +1,4 @@
-// Ring: the two rings of records of one link (record.h), on one Gloo pair.
+// Ring: the two rings of records of one link (record.h), on two Gloo pairs.
 //
 // The peer writes into our memory, and a record has arrived when its stamp has. The stamp alone
 // proves nothing, since the kernel may still be copying other bytes of the record; it only tells
@@ -29,9 +29,9 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  // Makes the buffers. Before the pair connects: the peer may write as soon as it has.
-  Status open(GlooPair* pair);
-  // After the pair has been closed, which stops Gloo from touching the memory.
+  // Makes the buffers. Before the pairs connect: the peer may write as soon as one has.
+  Status open(GlooPair* out, GlooPair* in);
+  // After the pairs have been closed, which stops Gloo from touching the memory.
   void shut();
 
   // Whether a record with that payload can be pushed and leave `slots` slots free.
@@ -49,7 +49,7 @@ class Ring {
   }
   static bool is_sane(const Record& record);
   bool note_taken(uint64_t taken);  // false: it says what cannot be
-  Status probe();                   // fails when Gloo knows that the peer is gone
+  Status probe();                   // as gloo_probe, of the pair for sending
   uint64_t pushed() const { return pushed_; }
   uint64_t peer_taken() const { return peer_taken_; }
 
