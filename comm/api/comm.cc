@@ -20,26 +20,33 @@ Status check_outside_group(const char* function) {
   return error(Code::kInvalidUsage, "%s is not allowed inside a group", function);
 }
 
+Status check_threads(const tutti::Communicator& parent, const Request& request) {
+  if (request.blocking != 0) return Status();
+  return parent.check_any_thread(tutti::kNonBlockingCreation);
+}
+
 }  // namespace
 
 tuttiResult_t tuttiCommInitAll(tuttiComm_t* comms, int nranks, const tuttiConfig_t* config) {
   const Status ok = tutti::check_process();
   if (!ok.ok()) return report(ok);
-  if (comms == nullptr || nranks < 1) {
+  if (comms == nullptr || nranks < 1 || nranks > tutti::kMaxLocalRanks) {
     return report(error(Code::kInvalidArgument,
-                        "tuttiCommInitAll: expected an array of nranks >= 1 handles, got %d at %p",
-                        nranks, static_cast<void*>(comms)));
+                        "tuttiCommInitAll: expected an array of 1 to %d handles, got %d at %p",
+                        tutti::kMaxLocalRanks, nranks, static_cast<void*>(comms)));
   }
   for (int r = 0; r < nranks; ++r) comms[r] = nullptr;
   Request request;
   Status status = tutti::make_request("tuttiCommInitAll", config, nullptr, &request);
   if (!status.ok()) return report(status);
-  auto made = tutti::create_all(*tutti::process(), nranks, request.config, request.name);
-  if (!made.ok()) return report(made.status());
-  for (int r = 0; r < nranks; ++r) {
-    comms[r] = tutti::wrap(std::move(made.value()[static_cast<size_t>(r)]), request.blocking);
-  }
-  return tuttiSuccess;
+  return tutti::with_memory("tuttiCommInitAll", [&] {
+    auto made = tutti::create_all(*tutti::process(), nranks, request.config, request.name);
+    if (!made.ok()) return report(made.status());
+    for (int r = 0; r < nranks; ++r) {
+      comms[r] = tutti::wrap(std::move(made.value()[static_cast<size_t>(r)]), request.blocking);
+    }
+    return tuttiSuccess;
+  });
 }
 
 tuttiResult_t tuttiCommSplit(tuttiComm_t comm, int color, int key, tuttiComm_t* newcomm,
@@ -59,6 +66,7 @@ tuttiResult_t tuttiCommSplit(tuttiComm_t comm, int color, int key, tuttiComm_t* 
   const Request parent = tutti::request_of(entry.handle());
   Request request;
   status = tutti::make_request("tuttiCommSplit", config, &parent, &request);
+  if (status.ok()) status = check_threads(entry.comm(), request);
   if (!status.ok()) return report(status);
   auto creation =
       std::make_unique<tutti::SplitCreation>(*tutti::process(), entry.comm(), color, key,
@@ -73,10 +81,10 @@ tuttiResult_t tuttiCommSplit(tuttiComm_t comm, int color, int key, tuttiComm_t* 
 namespace {
 
 Status check_members(const tutti::Communicator& comm, const int* ranks, int nranks, int tag) {
-  if (ranks == nullptr || nranks < 1 || tag < 0) {
+  if (ranks == nullptr || nranks < 1 || nranks > comm.nranks() || tag < 0) {
     return error(Code::kInvalidArgument,
-                 "tuttiCommCreateGroup: expected nranks >= 1 ranks and tag >= 0, got %d at %p, %d",
-                 nranks, static_cast<const void*>(ranks), tag);
+                 "tuttiCommCreateGroup: expected 1 to %d ranks and tag >= 0, got %d at %p, %d",
+                 comm.nranks(), nranks, static_cast<const void*>(ranks), tag);
   }
   std::vector<bool> seen(static_cast<size_t>(comm.nranks()), false);
   for (int i = 0; i < nranks; ++i) {
@@ -125,6 +133,7 @@ tuttiResult_t tuttiCommCreateGroup(tuttiComm_t comm, const int* ranks, int nrank
   const Request inherited = tutti::request_of(*comm);
   Request request;
   status = tutti::make_request("tuttiCommCreateGroup", config, &inherited, &request);
+  if (status.ok()) status = check_threads(parent, request);
   if (!status.ok()) return report(status);
   std::vector<int> members(ranks, ranks + nranks);
   const uint64_t id = group_id(*comm, members, tag);

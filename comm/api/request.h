@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <string>
 
 #include "tutti/tutti.h"
@@ -22,6 +23,17 @@ struct Request {
 Status make_request(const char* function, const tuttiConfig_t* given, const Request* parent,
                     Request* request);
 Request request_of(const tuttiComm& handle);
+
+// What a creation allocates grows with a number of ranks that anybody may give; C callers know no
+// exceptions. Returns what `create` does.
+template <typename Create>
+tuttiResult_t with_memory(const char* function, Create create) {
+  try {
+    return create();
+  } catch (const std::bad_alloc&) {
+    return report(error(Code::kOutOfMemory, "%s: out of memory", function));
+  }
+}
 
 tuttiComm* wrap(std::unique_ptr<Communicator> comm, int blocking);
 

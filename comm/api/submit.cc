@@ -6,13 +6,23 @@ namespace tutti {
 
 namespace {
 
+// Before anything is made: what a stream holds is advanced by other threads.
+Status check_stream(const Entry& entry, tuttiStream_t stream) {
+  if (stream == nullptr) return Status();
+  TUTTI_TRY(process()->streams().check(stream));
+  return entry.comm().check_any_thread(kStreamOperations);
+}
+
 // Groups keep the operation; streams hand it to the engine; else this thread runs it to its end.
 Status place(const Entry& entry, const Order& order, std::unique_ptr<Operation> operation,
              tuttiStream_t stream) {
   ThreadState& thread = thread_state();
   if (stream != nullptr) {
     Result<std::unique_ptr<StreamTicket>> ticket = process()->streams().ticket(stream);
-    if (!ticket.ok()) return ticket.status();
+    if (!ticket.ok()) {
+      entry.comm().discard(std::move(operation));
+      return ticket.status();
+    }
     operation->ticket = std::move(ticket.value());
   }
   if (thread.group_depth > 0) {
@@ -33,12 +43,14 @@ Status place(const Entry& entry, const Order& order, std::unique_ptr<Operation> 
 Status submit(const Entry& entry, CollectiveCall call, tuttiStream_t stream) {
   if (stream == nullptr && thread_state().group_depth == 0)
     return entry.comm().run(std::move(call));
+  TUTTI_TRY(check_stream(entry, stream));
   Result<std::unique_ptr<Operation>> operation = entry.comm().make(std::move(call));
   if (!operation.ok()) return operation.status();
   return place(entry, Order{}, std::move(operation.value()), stream);
 }
 
 Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_t stream) {
+  TUTTI_TRY(check_stream(entry, stream));
   Result<std::unique_ptr<Operation>> operation = entry.comm().make_send(message);
   if (!operation.ok()) return operation.status();
   return place(entry, {Order::Kind::kSend, message.peer, message.tag}, std::move(operation.value()),
@@ -47,6 +59,7 @@ Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_
 
 Status submit_recv(const Entry& entry, const PointToPoint& message, int* source,
                    tuttiStream_t stream) {
+  TUTTI_TRY(check_stream(entry, stream));
   Result<std::unique_ptr<Operation>> operation = entry.comm().make_recv(message, source);
   if (!operation.ok()) return operation.status();
   return place(entry, {Order::Kind::kRecv, message.peer, message.tag}, std::move(operation.value()),

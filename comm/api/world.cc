@@ -39,17 +39,20 @@ Status check_ranks(const char* function, int nranks, int rank) {
 tuttiResult_t create(const char* function, WorldPlan plan, const tuttiConfig_t* config,
                      tuttiComm_t* comm) {
   Request request;
-  const Status status = tutti::make_request(function, config, nullptr, &request);
+  Status status = tutti::make_request(function, config, nullptr, &request);
+  if (status.ok() && request.blocking == 0) status = plan.any_thread;
   if (!status.ok()) return report(status);
-  if (request.blocking == 0) {
-    return tutti::carry_out(std::make_unique<tutti::WorldCreation>(
-                                *tutti::process(), std::move(plan), request.config, request.name),
-                            0, true, nullptr, comm);
-  }
-  auto made = tutti::make_world(*tutti::process(), plan, request.config, request.name, nullptr);
-  if (!made.ok()) return report(made.status());
-  *comm = tutti::wrap(std::move(made.value()), request.blocking);
-  return tuttiSuccess;
+  return tutti::with_memory(function, [&] {
+    if (request.blocking == 0) {
+      return tutti::carry_out(std::make_unique<tutti::WorldCreation>(
+                                  *tutti::process(), std::move(plan), request.config, request.name),
+                              0, true, nullptr, comm);
+    }
+    auto made = tutti::make_world(*tutti::process(), plan, request.config, request.name, nullptr);
+    if (!made.ok()) return report(made.status());
+    *comm = tutti::wrap(std::move(made.value()), request.blocking);
+    return tuttiSuccess;
+  });
 }
 
 }  // namespace

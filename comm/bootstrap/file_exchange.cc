@@ -45,6 +45,20 @@ Result<std::optional<std::string>> read_file(const std::string& path) {
   return std::optional<std::string>(std::move(whole));
 }
 
+// Gives the file `draft` the name `path` unless there is such a file; 0 or an errno. `draft` may be
+// left behind.
+int give_name(const std::string& draft, const std::string& path) {
+  if (link(draft.c_str(), path.c_str()) == 0) return 0;
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+  // A file system without hard links (FAT, many network and FUSE ones). There rename() gives the
+  // name, and because it would replace an older file a claim comes first, which only one can make.
+  const UniqueFd claim(
+      open((path + ".claim").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!claim.valid()) return errno;
+  if (access(path.c_str(), F_OK) == 0) return EEXIST;
+  return rename(draft.c_str(), path.c_str()) == 0 ? 0 : errno;
+}
+
 Status write_all(int fd, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t n = write(fd, bytes.data(), bytes.size());
@@ -62,8 +76,8 @@ std::string FileExchange::name_of(int rank) const {
          std::to_string(nranks_);
 }
 
-// Written under another name and then linked, so that nobody reads half of it and an older file of
-// the same name is noticed.
+// Written under another name first, so that nobody reads half of it and an older file of the same
+// name is noticed.
 Status FileExchange::publish(std::string_view mine) {
   const std::string name = name_of(rank_);
   const std::string path = folder_ + '/' + name;
@@ -80,17 +94,16 @@ Status FileExchange::publish(std::string_view mine) {
       return written;
     }
   }
-  const bool linked = link(draft.c_str(), path.c_str()) == 0;
-  const int why = errno;
+  const int failure = give_name(draft, path);
   unlink(draft.c_str());
-  if (linked) return Status();
-  if (why == EEXIST) {
+  if (failure == 0) return Status();
+  if (failure == EEXIST) {
     return error(Code::kInvalidUsage,
                  "%s is there already: another process is rank %d too, or the folder served an "
                  "earlier job",
                  path.c_str(), rank_);
   }
-  return error(Code::kSystemError, "%s: %s", path.c_str(), std::strerror(why));
+  return error(Code::kSystemError, "%s: %s", path.c_str(), std::strerror(failure));
 }
 
 Result<std::string> FileExchange::open_sealed(int rank, std::string whole) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <poll.h>
 
 #include "comm/base/bytes.h"
 #include "comm/bootstrap/rendezvous.h"
@@ -11,6 +12,8 @@ namespace {
 
 // For one candidate of several, before the next one gets its turn.
 constexpr int64_t kTurnNs = 1'000'000'000;
+// Between two rounds over all candidates.
+constexpr int kPauseMs = 10;
 // For the answer who is missing, once the deadline has passed.
 constexpr int64_t kAskNs = 1'000'000'000;
 
@@ -50,6 +53,8 @@ Result<std::unique_ptr<TcpExchange>> TcpExchange::join(const std::vector<SocketA
       if (why.code() == Code::kAuthFailed) refused = why;
     }
     if (refused.has_value()) return *refused;
+    // What failed at once may do so again: no reason to keep a core busy until the deadline.
+    poll(nullptr, 0, kPauseMs);
   } while (!patience.deadline.expired(now_ns()));
   return error(why.code(), "rank %d of %d: joining the job: %s", rank, nranks, why.text().c_str());
 }

@@ -72,8 +72,9 @@ class Execution {
   // A peer that the run waits for now, or -1; for the text of a timeout.
   int waiting_for() const;
   // Why a message that the run waits for now will never come or never be taken, naming the peer;
-  // ok otherwise. A peer that has left is no failure while nothing of it is missing.
-  Status health() const;
+  // ok otherwise. A peer that has left is no failure while nothing of it is missing. `peer` becomes
+  // its number when not ok.
+  Status health(int* peer) const;
   const Surprise& surprise() const { return surprise_; }
   const Status& failure() const { return failure_; }  // of kFailed
   // Steps done since the object was made: tells a waiter whether anything moved.

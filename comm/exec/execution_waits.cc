@@ -25,15 +25,16 @@ namespace {
 
 // What a channel says of its end, with the peer's number in this communicator.
 template <typename End>
-Status health_of(const End& end) {
+Status health_of(const End& end, int* peer) {
   Status status = end.channel->health();
   if (status.ok()) return status;
+  *peer = end.peer;
   return error(status.code(), "rank %d: %s", end.peer, status.text().c_str());
 }
 
 }  // namespace
 
-Status Execution::health() const {
+Status Execution::health(int* peer) const {
   const uint32_t rounds = plan_->layout.rounds();
   for (const BoundLane& lane : plan_->lanes) {
     if (lane.round >= rounds) continue;
@@ -41,16 +42,16 @@ Status Execution::health() const {
     for (uint32_t k = 0; k < step.n_in; ++k) {
       const BoundOperand& o = plan_->operands[step.first + k];
       if (step.op != Op::kOffer && is_missing(lane, o))
-        TUTTI_TRY(health_of(plan_->recvs[o.channel]));
+        TUTTI_TRY(health_of(plan_->recvs[o.channel], peer));
     }
     for (uint32_t k = step.n_in; k < uint32_t{step.n_in} + step.n_out && step.op != Op::kOffer;
          ++k) {
       const BoundOperand& o = plan_->operands[step.first + k];
-      if (o.channel != kNoChannel) TUTTI_TRY(health_of(plan_->sends[o.channel]));
+      if (o.channel != kNoChannel) TUTTI_TRY(health_of(plan_->sends[o.channel], peer));
     }
   }
   for (const SendEnd& end : plan_->sends) {
-    if (end.channel->sent() < end.channel->posted()) TUTTI_TRY(health_of(end));
+    if (end.channel->sent() < end.channel->posted()) TUTTI_TRY(health_of(end, peer));
   }
   return Status();
 }

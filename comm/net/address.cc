@@ -5,11 +5,19 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <memory>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <optional>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <thread>
+#include <unistd.h>
+#include <utility>
 
+#include "comm/base/mutex.h"
+#include "comm/base/unique_fd.h"
 #include "comm/net/socket.h"
 
 namespace tutti {
@@ -100,6 +108,38 @@ const sockaddr_in6* as_v6(const sockaddr* address) {
   return address->sa_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6*>(address) : nullptr;
 }
 
+// One look-up of a name. getaddrinfo() takes as long as the system's resolver likes and cannot be
+// interrupted, so it has a thread of its own: who gives up leaves it behind, and it ends by itself,
+// with all it holds. (getaddrinfo_a() would do the same, but for memory lost at every time-out.)
+struct LookUp {
+  explicit LookUp(std::string name) : host(std::move(name)) {}
+  void run();
+
+  const std::string host;
+  const UniqueFd ended{eventfd(0, EFD_CLOEXEC)};  // readable once it has
+  Mutex mutex;
+  std::vector<SocketAddress> found TUTTI_GUARDED_BY(mutex);
+  std::string why TUTTI_GUARDED_BY(mutex);  // there is none
+};
+
+void LookUp::run() {
+  addrinfo hints = {};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* first = nullptr;
+  const int failure = getaddrinfo(host.c_str(), nullptr, &hints, &first);
+  const int number = errno;
+  MutexLock lock(mutex);
+  if (failure != 0) why = failure == EAI_SYSTEM ? errno_text(number) : gai_strerror(failure);
+  for (const addrinfo* at = failure == 0 ? first : nullptr; at != nullptr; at = at->ai_next) {
+    const SocketAddress address(at->ai_addr, at->ai_addrlen);
+    if (std::find(found.begin(), found.end(), address) == found.end()) found.push_back(address);
+  }
+  if (failure == 0) freeaddrinfo(first);
+  const uint64_t one = 1;
+  (void)!write(ended.get(), &one, sizeof(one));
+}
+
 }  // namespace
 
 SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) {
@@ -115,25 +155,32 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text) {
   return *address;
 }
 
-Result<SocketAddress> SocketAddress::resolve(std::string_view host_and_port) {
+Result<std::vector<SocketAddress>> SocketAddress::resolve(std::string_view host_and_port,
+                                                          const Patience& patience) {
   const std::optional<Parts> parts = split(host_and_port);
   if (!parts) return bad_address(host_and_port, "host");
-  if (const std::optional<SocketAddress> numbers = parse_numbers(*parts)) return *numbers;
-  if (parts->bracketed) return bad_address(host_and_port, "host");
-  addrinfo hints = {};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const int failure = getaddrinfo(parts->host.c_str(), nullptr, &hints, &found);
-  if (failure != 0) {
-    const std::string why =
-        failure == EAI_SYSTEM ? errno_text(errno) : std::string(gai_strerror(failure));
-    return error(Code::kSystemError, "cannot resolve \"%s\": %s", shown(parts->host).c_str(),
-                 why.c_str());
+  if (const std::optional<SocketAddress> numbers = parse_numbers(*parts)) {
+    return std::vector<SocketAddress>{*numbers};
   }
-  const SocketAddress address(found->ai_addr, found->ai_addrlen);
-  freeaddrinfo(found);
-  return address.with_port(parts->port);
+  if (parts->bracketed) return bad_address(host_and_port, "host");
+  const auto look_up = std::make_shared<LookUp>(parts->host);
+  if (!look_up->ended.valid()) {
+    return error(Code::kSystemError, "eventfd: %s", errno_text(errno).c_str());
+  }
+  std::thread([look_up] { look_up->run(); }).detach();
+  const Status waited = wait_ready(look_up->ended.get(), POLLIN, patience);
+  if (!waited.ok()) {
+    return error(
+        waited.code(), "cannot resolve \"%s\": %s", shown(parts->host).c_str(),
+        waited.code() == Code::kTimeout ? "no answer before the deadline" : waited.text().c_str());
+  }
+  MutexLock lock(look_up->mutex);
+  if (look_up->found.empty()) {
+    return error(Code::kSystemError, "cannot resolve \"%s\": %s", shown(parts->host).c_str(),
+                 look_up->why.c_str());
+  }
+  for (SocketAddress& address : look_up->found) address = address.with_port(parts->port);
+  return look_up->found;
 }
 
 uint16_t SocketAddress::port() const {

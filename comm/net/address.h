@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/base/status.h"
+#include "comm/net/patience.h"
 
 namespace tutti {
 
@@ -20,8 +21,11 @@ class SocketAddress {
 
   // "192.0.2.7:8000", "[2001:db8::1]:8000": numbers only, never a name look-up.
   static Result<SocketAddress> parse(std::string_view text);
-  // As parse(), but HOST may be a name; the first address found. Blocks as getaddrinfo() does.
-  static Result<SocketAddress> resolve(std::string_view host_and_port);
+  // As parse(), but HOST may be a name: all its addresses, each once, those that the system would
+  // try first in front. Numbers are never looked up. kTimeout and kAborted name the host; the
+  // system may then go on looking for a while, on a thread that nobody waits for.
+  static Result<std::vector<SocketAddress>> resolve(std::string_view host_and_port,
+                                                    const Patience& patience);
 
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t length() const { return length_; }

@@ -96,12 +96,11 @@ Status Dial::prove() {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Status();
     if (got < 0) return lost(errno);
-    if (got == 0 && handshake_->proved()) {
-      return fail(Code::kAuthFailed, "does not accept the secret");
-    }
     if (got == 0) {
       may_pass_ = true;
-      return fail(Code::kRemoteError, "closed the connection");
+      return fail(Code::kRemoteError, handshake_->proved()
+                                          ? "closed the connection without judging our proof"
+                                          : "closed the connection");
     }
     const Status fed = handshake_->feed(std::string_view(bytes, static_cast<size_t>(got)));
     if (fed.ok()) continue;

@@ -25,8 +25,8 @@ class Dial {
   // What to wait for on fd(): POLLOUT while connecting or with bytes to send, else POLLIN.
   short events() const;
   // Goes on; the connection once it stands. kRemoteError: refused, reset, unreachable, speaks
-  // something else, or closed before it said anything; kAuthFailed: closed in order after it had
-  // seen our proof, or its own is wrong. A failure stays.
+  // something else, or ended the connection without a verdict on our proof; kAuthFailed: it refused
+  // the proof, or its own is wrong. A failure stays.
   Result<std::optional<Connection>> step();
   // After a failure: another attempt may fare better (nobody listens yet, the listener is busy).
   bool may_pass() const { return may_pass_; }

@@ -24,6 +24,9 @@ static_assert(kClientOpeningBytes == kOpening.size() + kKeyIdBytes + kNonceBytes
 static_assert(kServerOpeningBytes == kOpening.size() + kNonceBytes);
 static_assert(kProofBytes == sizeof(Digest));
 
+// No proof looks like this.
+std::string refusal() { return std::string(kProofBytes, '\0'); }
+
 template <typename Bytes>
 std::string to_string(const Bytes& bytes) {
   return std::string(bytes.begin(), bytes.end());
@@ -73,7 +76,7 @@ Status Handshake::feed(std::string_view bytes) {
   pending_.append(bytes);
   if (done_) return Status();
   failure_ = advance();
-  if (!failure_.ok()) outgoing_.clear();
+  if (!failure_.ok()) outgoing_ = std::exchange(verdict_, std::string());
   return failure_;
 }
 
@@ -99,6 +102,7 @@ Status ClientHandshake::advance() {
   }
   const std::string proof = take(kProofBytes);
   if (proof.empty()) return Status();
+  if (proof == refusal()) return error(Code::kAuthFailed, "does not accept the secret");
   if (!same(to_digest(proof), expected_)) {
     return error(Code::kAuthFailed, "does not know the secret");
   }
@@ -143,7 +147,10 @@ Status ServerHandshake::judge(std::string hello) {
   const std::optional<Secret> secret = keys_.find(key_);
   const Secret tried = secret.value_or(Secret{});  // as much work for an unknown key
   const bool proved = same(proof_, client_proof(tried, client_nonce_, nonce_, hello));
-  if (!secret || !proved) return error(Code::kAuthFailed, "does not know the secret");
+  if (!secret || !proved) {
+    verdict_ = refusal();
+    return error(Code::kAuthFailed, "does not know the secret");
+  }
   outgoing_ += to_string(server_proof(*secret, client_nonce_, nonce_));
   hello_ = std::move(hello);
   done_ = true;

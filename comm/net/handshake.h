@@ -4,12 +4,12 @@
 //   client -> server  32 bytes: "TUTI", format 1, 3 zero bytes, key id, 16 bytes nonce C
 //   server -> client  24 bytes: "TUTI", format 1, 3 zero bytes, 16 bytes nonce S
 //   client -> server  34 bytes: hmac("client" C S hello), length of hello; then hello
-//   server -> client  32 bytes: hmac("server" C S)
+//   server -> client  32 bytes: hmac("server" C S); all zero: the proof is not accepted
 //
 // Both nonces are fresh, so a recorded handshake is worth nothing later; the labels keep one side's
-// proof from serving as the other's. The bytes that follow are not encrypted: the secret keeps
-// strangers out, the network is trusted beyond that. State machines over bytes, without I/O. Not
-// thread-safe.
+// proof from serving as the other's. An end without a verdict says nothing about the secret: the
+// server may have died. The bytes that follow are not encrypted: the secret keeps strangers out,
+// the network is trusted beyond that. State machines over bytes, without I/O. Not thread-safe.
 #pragma once
 
 #include <array>
@@ -29,8 +29,9 @@ inline constexpr size_t kMaxHelloBytes = 512;
 class Handshake {
  public:
   virtual ~Handshake() = default;
-  // kAuthFailed when the other side does not know the secret, kInvalidArgument when it does not
-  // speak this protocol; then nothing more is to be sent, and every call answers the same.
+  // kAuthFailed when one side does not know the other's secret, kInvalidArgument when it does not
+  // speak this protocol; then every call answers the same, and nothing is to be sent but, once, a
+  // server's verdict.
   Status feed(std::string_view bytes);
   std::string take_outgoing();
   bool done() const { return done_; }
@@ -45,6 +46,7 @@ class Handshake {
 
   std::string pending_;
   std::string outgoing_;
+  std::string verdict_;  // to be sent in place of outgoing_ after a failure
   bool done_ = false;
 
  private:
@@ -56,8 +58,7 @@ class ClientHandshake final : public Handshake {
   using Nonce = std::array<uint8_t, 16>;
   // At most kMaxHelloBytes of hello.
   ClientHandshake(const Secret& secret, std::string_view hello, const Nonce& nonce);
-  // The server's nonce has come and its answer to our proof is what is missing: a server that ends
-  // the connection now does not accept the secret.
+  // The server's nonce has come, and its verdict on our proof is what is missing.
   bool proved() const { return proved_; }
 
  private:

@@ -189,10 +189,10 @@ void Listener::go_on(Position position, std::vector<Accepted>* through) {
     if (got < 0) return drop(position, errno_text(errno));
     if (got == 0) return drop(position, "closed the connection before it proved the secret");
     const Status fed = half.handshake.feed(std::string_view(bytes, static_cast<size_t>(got)));
-    if (!fed.ok()) return refuse(position, fed.text());
     const std::string answer = half.handshake.take_outgoing();
-    if (answer.empty()) continue;
+    if (fed.ok() && answer.empty()) continue;
     const ssize_t sent = send(half.socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+    if (!fed.ok()) return refuse(position, fed.text());
     // Two short answers always fit into the buffer of a new socket.
     if (sent != static_cast<ssize_t>(answer.size())) {
       return drop(position, sent < 0 ? errno_text(errno) : "takes no answer");
@@ -205,7 +205,7 @@ void Listener::go_on(Position position, std::vector<Accepted>* through) {
   half_open_.erase(position);
 }
 
-// An orderly end tells a client that its proof was read and not accepted.
+// An orderly end: a verdict that was sent still arrives.
 void Listener::refuse(Position position, const std::string& why) {
   report((*position)->peer, why);
   half_open_.erase(position);

@@ -83,7 +83,7 @@ Operation::Progress CollectiveOperation::advance() {
 }
 
 Status CollectiveOperation::failure() const { return begun && !result.ok() ? result : failure_; }
-Status CollectiveOperation::health() const { return comm_.execution().health(); }
+Status CollectiveOperation::health(int* peer) const { return comm_.execution().health(peer); }
 int CollectiveOperation::waiting_for() const { return comm_.execution().waiting_for(); }
 
 std::string CollectiveOperation::describe() const {

@@ -21,7 +21,7 @@ class CollectiveOperation final : public Operation {
   Status begin() override;
   Progress advance() override;
   Status failure() const override;
-  Status health() const override;
+  Status health(int* peer) const override;
   int waiting_for() const override;
   std::string describe() const override;
   int64_t sequence() const override { return static_cast<int64_t>(sequence_); }

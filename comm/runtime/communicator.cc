@@ -5,12 +5,15 @@
 #include <utility>
 
 namespace tutti {
-namespace {
 
-// Peers that are late by more than this are asked after.
-constexpr int64_t kWatchAfterNs = 200'000'000;
-
-}  // namespace
+Status check_any_thread(const Transport& transport, const std::string& who, const char* what) {
+  const Capabilities& can = transport.capabilities();
+  if (can.any_thread) return Status();
+  return error(
+      Code::kInvalidUsage,
+      "%s: %s need a transport that any thread may call, and %s runs at %s in this process",
+      who.c_str(), what, transport.name(), can.thread_level);
+}
 
 Communicator::Communicator(CommunicatorParts parts)
     : parts_(std::move(parts)),
@@ -114,9 +117,15 @@ bool Communicator::drained() {
   return sequencer_.empty();
 }
 
+Status Communicator::check_any_thread(const char* what) const {
+  return tutti::check_any_thread(*parts_.transport, who(), what);
+}
+
 // What ended the communicator before is the better answer: a channel that cannot be opened is but
 // its consequence.
 Status Communicator::cannot_start(const std::string& what, const Status& why) {
+  WaitLadder ladder(rungs_);
+  while (why.code() == Code::kRemoteError && explanation_may_come(-1)) ladder.tick();
   Status known = error();
   if (!known.ok()) return known;
   end(tutti::error(why.code(), "%s: %s: %s", who().c_str(), what.c_str(), why.text().c_str()),
@@ -217,167 +226,6 @@ void Communicator::poll() {
   Operation* failed = sequencer_.advance();
   count_pending();
   if (failed != nullptr) end(failed->failure(), true);
-}
-
-void Communicator::check() {
-  if (ended_.load(std::memory_order_acquire)) return;
-  if (abort_requested_.load(std::memory_order_acquire)) {
-    end(tutti::error(Code::kAborted, "%s: the communicator was aborted", who().c_str()), false);
-    return;
-  }
-  if (control().failed()) {
-    poll();  // what has arrived may still complete
-    const std::optional<Failure> failure = control().failure();
-    if (failure.has_value() && !sequencer_.empty()) end(from_peer(*failure), false);
-    return;
-  }
-  Status why;
-  Operation* sick = nullptr;
-  const int64_t now = now_ns();
-  Operation* late = nullptr;
-  sequencer_.each_running([&](Operation& operation) {
-    if (sick == nullptr) {
-      why = health_of(operation);
-      if (!why.ok()) sick = &operation;
-    }
-    if (operation.deadline_ns == 0) {
-      const int64_t timeout = config().timeout_ns;
-      operation.deadline_ns = timeout == kTimeoutNever ? INT64_MAX : now + timeout;
-      operation.waits_since_ns = now;
-    }
-    if (now - operation.waits_since_ns > kWatchAfterNs) control().watch(operation.waiting_for());
-    if (late == nullptr && now >= operation.deadline_ns) late = &operation;
-  });
-  if (sick != nullptr) return end_if_stuck(*sick, why);
-  if (late != nullptr) end(timeout_of(*late), true);
-}
-
-Status Communicator::health_of(const Operation& operation) const {
-  TUTTI_TRY(operation.health());
-  if (!control().left(-1)) return Status();
-  const int peer = operation.waiting_for();
-  if (peer < 0 || peer == rank() || !control().left(peer)) return Status();
-  return tutti::error(Code::kRemoteError, "rank %d has left: %s", peer,
-                      control().why_left(peer).c_str());
-}
-
-// A peer is gone. What it had sent before may be all we need: look once more, and end only when the
-// operation is still stuck.
-void Communicator::end_if_stuck(Operation& operation, const Status& why) {
-  const std::string what = operation.describe();
-  const size_t before = sequencer_.pending();
-  const uint64_t steps = execution_.steps_run();
-  poll();
-  if (sequencer_.pending() != before || execution_.steps_run() != steps) return;
-  // A peer that fails says why before it ends its channels.
-  const std::optional<Failure> failure = control().failure();
-  if (failure.has_value()) return end(from_peer(*failure), false);
-  end(tutti::error(why.code(), "%s: %s: %s", who().c_str(), what.c_str(), why.text().c_str()),
-      true);
-}
-
-Status Communicator::disagreement() const {
-  parts_.control->refresh();
-  constexpr uint64_t kRemembered = Board::kRemembered;
-  const std::optional<CallRecord> last = control().last_call_of(rank());
-  if (!last.has_value()) return Status();
-  uint64_t sequence = last->sequence < kRemembered ? 0 : last->sequence - kRemembered + 1;
-  for (; sequence <= last->sequence; ++sequence) {
-    const std::optional<CallRecord> mine = control().call_of(rank(), sequence);
-    for (int r = 0; r < nranks() && mine.has_value(); ++r) {
-      const std::optional<CallRecord> theirs = control().call_of(r, sequence);
-      if (!theirs.has_value() || theirs->fingerprint == mine->fingerprint) continue;
-      return tutti::error(Code::kMismatch, "%s: expected %s on all ranks, rank %d called %s",
-                          who().c_str(), tutti::describe(*mine).c_str(), r,
-                          tutti::describe(*theirs).c_str());
-    }
-  }
-  return Status();
-}
-
-Status Communicator::timeout_of(const Operation& operation) const {
-  // Ranks that called different things may all be waiting for ranks that did not.
-  TUTTI_TRY(disagreement());
-  const double seconds = static_cast<double>(config().timeout_ns) * 1e-9;
-  const int peer = operation.waiting_for();
-  std::string text = who() + ": " + operation.describe() + ": waited " + std::to_string(seconds) +
-                     " s for " + (peer < 0 ? "any rank" : "rank " + std::to_string(peer));
-  if (peer < 0 || operation.sequence() < 0) return Status(Code::kTimeout, text);
-  const std::optional<CallRecord> last = control().last_call_of(peer);
-  text += last.has_value() ? ", whose latest call is " + tutti::describe(*last)
-                           : ", which has not called anything yet";
-  return Status(Code::kTimeout, text);
-}
-
-Status Communicator::from_peer(const Failure& failure) const {
-  if (failure.code == Code::kAborted) {
-    return tutti::error(Code::kAborted, "%s: rank %d aborted the communicator", who().c_str(),
-                        failure.rank);
-  }
-  const Code code = failure.code == Code::kMismatch ? Code::kMismatch : Code::kRemoteError;
-  return tutti::error(code, "%s: rank %d failed (%s): %s", who().c_str(), failure.rank,
-                      code_name(failure.code), failure.text.c_str());
-}
-
-Status Communicator::mismatch(const CollectiveOperation& mine, const Execution::Surprise& got) {
-  TUTTI_TRY(disagreement());
-  std::string other;
-  if (!got.has_header) {
-    other = "sent a further message of an operation before this one";
-  } else {
-    other = "sent " + std::to_string(got.bytes) + " bytes of call " +
-            std::to_string(got.header.sequence) + ", expected " +
-            std::to_string(got.expected_bytes) + " bytes of call " +
-            std::to_string(mine.sequence());
-  }
-  return tutti::error(Code::kMismatch, "%s: expected %s on all ranks, rank %d %s", who().c_str(),
-                      mine.describe().c_str(), got.peer, other.c_str());
-}
-
-void Communicator::end(const Status& why, bool tell_peers) {
-  if (ended_.load(std::memory_order_acquire)) return;
-  if (tell_peers) control().fail(why.code(), why.text());
-  if (why.code() == Code::kAborted) {
-    parts_.log.info("%s", why.text().c_str());  // somebody asked for it
-  } else {
-    parts_.log.error("%s", why.text().c_str());
-  }
-  {
-    MutexLock lock(ended_mutex_);
-    ended_why_ = why;
-  }
-  ended_.store(true, std::memory_order_release);
-  transport().abort(parts_.id);
-  control().wait_for_kernels();
-  self_sends_.clear();
-  sequencer_.cancel(why);
-  count_pending();
-}
-
-void Communicator::abort() {
-  abort_requested_.store(true, std::memory_order_release);
-  control().fail(Code::kAborted, who() + " called tuttiCommAbort");
-  transport().abort(parts_.id);
-  // Ends what is pending now, unless a thread is driving: that one looks at the flag by itself.
-  if (drive_mutex_.try_lock()) {
-    check();
-    drive_mutex_.unlock();
-  }
-}
-
-Status Communicator::error() const {
-  if (ended_.load(std::memory_order_acquire)) {
-    MutexLock lock(ended_mutex_);
-    return ended_why_;
-  }
-  if (abort_requested_.load(std::memory_order_acquire)) {
-    return tutti::error(Code::kAborted, "%s: the communicator was aborted", who().c_str());
-  }
-  if (parts_.control->failed()) {
-    const std::optional<Failure> failure = parts_.control->failure();
-    if (failure.has_value()) return from_peer(*failure);
-  }
-  return Status();
 }
 
 }  // namespace tutti

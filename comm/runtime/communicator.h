@@ -44,6 +44,13 @@ struct CommunicatorParts {
   Log log;
 };
 
+// What other threads than the caller's advance.
+inline constexpr const char* kStreamOperations = "operations on a stream";
+inline constexpr const char* kNonBlockingCreation = "creations that do not block";
+
+// kInvalidUsage where only one thread may call `transport` and `what` would need another one.
+Status check_any_thread(const Transport& transport, const std::string& who, const char* what);
+
 class Communicator final : public Pollable {
  public:
   explicit Communicator(CommunicatorParts parts);
@@ -86,9 +93,12 @@ class Communicator final : public Pollable {
   // As idle(), but waits for a thread that has just ended the last operation to be out of here.
   bool drained();
   WaitRungs rungs() const { return rungs_; }
+  // kInvalidUsage where `what` would need threads that may not call the transport.
+  Status check_any_thread(const char* what) const;
 
   void abort();
-  // What ended the communicator, here or at a peer; ok while it is alive.
+  // What ended the communicator, here or at a peer; ok while it is alive. The text names the memory
+  // that the transport may still touch (Transport::still_lent) at this moment.
   Status error() const;
 
   // Creations of other communicators that still need this one.
@@ -114,12 +124,15 @@ class Communicator final : public Pollable {
 
  private:
   void end(const Status& why, bool tell_peers) TUTTI_REQUIRES(drive_mutex_);
-  void end_if_stuck(Operation& operation, const Status& why) TUTTI_REQUIRES(drive_mutex_);
+  void end_if_stuck(Operation& operation, const Status& why, int peer) TUTTI_REQUIRES(drive_mutex_);
+  // Whether to wait a little longer for what `rank`, whose channel has ended, has to say of it.
+  bool explanation_may_come(int rank) TUTTI_REQUIRES(drive_mutex_);
   // Why `operation` cannot go on, as its channels or the other ranks tell; else ok.
-  Status health_of(const Operation& operation) const TUTTI_REQUIRES(drive_mutex_);
+  Status health_of(const Operation& operation, int* peer) const TUTTI_REQUIRES(drive_mutex_);
   // Ends the communicator because a channel for `what` cannot be opened; returns why.
   Status cannot_start(const std::string& what, const Status& why) TUTTI_REQUIRES(drive_mutex_);
   Status timeout_of(const Operation& operation) const;
+  Status with_lent(const Status& why) const;
   // The earliest remembered call that another rank made differently; ok when there is none.
   Status disagreement() const;
   Status from_peer(const Failure& failure) const;
@@ -138,7 +151,8 @@ class Communicator final : public Pollable {
   Execution execution_;
   std::map<uint64_t, std::deque<SendOperation*>> self_sends_;
   uint64_t next_sequence_ = 0;
-  bool counted_ = true;  // among those of parts_.open
+  int64_t unexplained_since_ns_ = 0;  // since then a channel is known to have ended; 0: none
+  bool counted_ = true;               // among those of parts_.open
   Mutex discarded_mutex_;
   // What discard() could not free because another thread was inside.
   std::vector<std::unique_ptr<Operation>> discarded_ TUTTI_GUARDED_BY(discarded_mutex_);

@@ -41,8 +41,8 @@ Result<ControlMessage> decode_control(uint16_t type, std::string_view payload) {
   m.code = static_cast<Code>(code);
   m.text = in.text();
   const auto calls = in.number<uint32_t>();
-  bool known = true;
-  for (uint32_t i = 0; i < calls && i <= Board::kRemembered && in.ok(); ++i) {
+  bool known = calls <= Board::kRemembered;
+  for (uint32_t i = 0; i < calls && known && in.ok(); ++i) {
     CallRecord c;
     c.sequence = in.number<uint64_t>();
     c.fingerprint = in.number<uint64_t>();
@@ -50,10 +50,10 @@ Result<ControlMessage> decode_control(uint16_t type, std::string_view payload) {
     c.what = in.number<uint32_t>();
     c.root = static_cast<int32_t>(in.number<uint32_t>());
     c.algorithm = in.number<uint64_t>();
-    known = known && makes_sense(c);
+    known = makes_sense(c);
     m.calls.push_back(c);
   }
-  known = known && type >= ControlMessage::kAsk && type <= ControlMessage::kFailed &&
+  known = known && type >= ControlMessage::kAsk && type <= ControlMessage::kFailure &&
           presence <= 2 && code < static_cast<uint32_t>(kNumCodes) && m.rank >= 0;
   if (known && in.at_end()) return m;
   return error(Code::kInvalidArgument, "no control message: type %u, %zu bytes", type,

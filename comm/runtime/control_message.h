@@ -18,7 +18,7 @@ struct ControlMessage {
     kState,    // the answer: status, calls
     kPresent,  // my side is there
     kLeft,     // my side has ended in good order
-    kFailed,   // my side has failed: rank, code, text
+    kFailure,  // my side has failed: rank, code, text
   };
   enum class Presence : uint8_t { kNotYet, kThere, kLeft };
 

@@ -102,7 +102,7 @@ void ControlPlane::leave(const Membership& m) {
   }
   seats_.erase({m.world->id, m.world->rank, m.comm});
   const auto state = worlds_.find({m.world->id, m.world->rank});
-  if (state != worlds_.end()) state->second.ended[m.comm] = true;
+  if (state != worlds_.end()) state->second.ended[m.comm] = m.board->failure();
 }
 
 void ControlPlane::announce(const Membership& m) {
@@ -115,7 +115,7 @@ void ControlPlane::announce(const Membership& m) {
 
 void ControlPlane::fail(const Membership& m, const Failure& failure) {
   ControlMessage message;
-  message.type = ControlMessage::kFailed;
+  message.type = ControlMessage::kFailure;
   message.comm = m.comm;
   message.rank = failure.rank;
   message.code = failure.code;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +28,8 @@ struct ControlPlane::Link {
 
 struct ControlPlane::WorldState {
   std::shared_ptr<const World> world;
-  std::map<uint64_t, bool> ended;  // communicators that this rank has left
+  // Communicators that this rank has left, with the failure that ended them.
+  std::map<uint64_t, std::optional<Failure>> ended;
   // What came for a communicator that this rank has not made yet, by sender.
   std::vector<std::pair<int, ControlMessage>> early;
 };

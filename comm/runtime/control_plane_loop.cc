@@ -146,6 +146,7 @@ void ControlPlane::answer(Link* link, const ControlMessage& question) {
   state.type = ControlMessage::kState;
   state.comm = question.comm;
   state.question = question.question;
+  std::optional<Failure> failure;
   const auto seat = seats_.find({link->world, link->self, question.comm});
   if (seat != seats_.end()) {
     const Membership& m = seat->second.m;
@@ -156,15 +157,18 @@ void ControlPlane::answer(Link* link, const ControlMessage& question) {
       const std::optional<CallRecord> call = m.board->call_of(m.rank, s);
       if (call.has_value()) state.calls.push_back(*call);
     }
-    if (const std::optional<Failure> failure = m.board->failure()) {
-      state.rank = failure->rank;
-      state.code = failure->code;
-      state.text = failure->text;
+    failure = m.board->failure();
+  } else if (const auto world = worlds_.find({link->world, link->self}); world != worlds_.end()) {
+    const auto ended = world->second.ended.find(question.comm);
+    if (ended != world->second.ended.end()) {
+      state.presence = ControlMessage::Presence::kLeft;
+      failure = ended->second;
     }
-  } else {
-    const auto world = worlds_.find({link->world, link->self});
-    const bool ended = world != worlds_.end() && world->second.ended.count(question.comm) != 0;
-    if (ended) state.presence = ControlMessage::Presence::kLeft;
+  }
+  if (failure.has_value()) {
+    state.rank = failure->rank;
+    state.code = failure->code;
+    state.text = failure->text;
   }
   link->connection->queue(state.type, state.encode());
 }
@@ -178,13 +182,14 @@ void ControlPlane::learn(const Seat& seat, int from, const ControlMessage& messa
                      message.presence == ControlMessage::Presence::kThere;
   if (there) board.set_present(rank);
   for (const CallRecord& call : message.calls) board.record(rank, call);
+  const bool failed = message.type == ControlMessage::kFailure || message.code != Code::kOk;
+  if (failed && message.rank < board.nranks()) {
+    (void)board.fail({message.rank, message.code, message.text});
+  }
+  // After its failure: nothing more is expected of a rank that has left.
   if (message.type == ControlMessage::kLeft ||
       message.presence == ControlMessage::Presence::kLeft) {
     board.set_left(rank, "it destroyed its communicator");
-  }
-  const bool failed = message.type == ControlMessage::kFailed || message.code != Code::kOk;
-  if (failed && message.rank < board.nranks()) {
-    (void)board.fail({message.rank, message.code, message.text});
   }
 }
 

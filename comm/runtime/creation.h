@@ -15,6 +15,10 @@
 
 namespace tutti {
 
+// More ranks of one process than this are taken for a mistake: they cost memory and time as their
+// square.
+inline constexpr int kMaxLocalRanks = 4096;
+
 // All ranks of a new communicator in this process. `config` as loaded; all or nothing.
 Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, int nranks,
                                                               const Config& config,

@@ -1,5 +1,6 @@
 #include "comm/runtime/job.h"
 
+#include <algorithm>
 #include <memory>
 #include <poll.h>
 #include <unistd.h>
@@ -59,8 +60,12 @@ Result<Meeting> meet_by_tcp(Process& process, const Launch& launch, const Patien
   Result<Config> loaded = process.config({});
   if (!loaded.ok()) return loaded.status();
   const Config& config = loaded.value();
-  Result<SocketAddress> where = SocketAddress::resolve(launch.host);
-  if (!where.ok()) return where.status();
+  // A name may stand for several addresses: rank 0 listens on those that are its own, all try them.
+  Result<std::vector<SocketAddress>> where = SocketAddress::resolve(launch.host, patience);
+  if (!where.ok()) {
+    return error(where.status().code(), "rank %d of %d: joining the job: %s", launch.rank,
+                 launch.nranks, where.status().text().c_str());
+  }
   Result<JobSecret> secret = job_secret(launch, process.environment(), true, patience);
   if (!secret.ok()) return secret.status();
   if (secret.value().guessable) {
@@ -69,14 +74,15 @@ Result<Meeting> meet_by_tcp(Process& process, const Launch& launch, const Patien
                             launch.host.c_str());
   }
   if (launch.rank == 0) {
-    std::vector<SocketAddress> addresses = {where.value()};
+    std::vector<SocketAddress> addresses = where.value();
     if (!launch.one_host) {
       // A host may know its own name as a loopback address, or be known by an address that is not
       // its own: listen toward the others as well.
       Result<std::vector<SocketAddress>> more = rendezvous_addresses(config);
       if (!more.ok()) return more.status();
-      const SocketAddress outward = more.value()[0].with_port(where.value().port());
-      if (!(outward == where.value())) addresses.push_back(outward);
+      const SocketAddress outward = more.value()[0].with_port(addresses[0].port());
+      const bool known = std::find(addresses.begin(), addresses.end(), outward) != addresses.end();
+      if (!known) addresses.push_back(outward);
     }
     auto opened = Rendezvous::open(addresses, {}, secret.value().secret, process.log());
     if (!opened.ok()) return opened.status();
@@ -84,7 +90,7 @@ Result<Meeting> meet_by_tcp(Process& process, const Launch& launch, const Patien
   }
   for (;;) {
     Result<Meeting> met =
-        meet_at({where.value()}, secret.value().secret, launch.rank, launch.nranks, patience);
+        meet_at(where.value(), secret.value().secret, launch.rank, launch.nranks, patience);
     // A secret that rank 0 has made for an earlier job may still have been lying there.
     const bool stale = !met.ok() && met.status().code() == Code::kAuthFailed &&
                        process.environment().find("TUTTI_SECRET") == nullptr &&
@@ -120,6 +126,15 @@ Result<WorldPlan> plan_by_mpi() {
   plan.by_mpi = true;
   plan.rank = job->rank();
   plan.nranks = job->nranks();
+  // The exchange calls MPI too, and an endpoint knows who may do that.
+  TransportContext context;
+  context.number = plan.rank;
+  context.nranks = plan.nranks;
+  Result<std::unique_ptr<Transport>> endpoint = module.value()->make(context);
+  if (!endpoint.ok()) return endpoint.status();
+  plan.any_thread = check_any_thread(
+      *endpoint.value(), "rank " + std::to_string(plan.rank) + " of " + std::to_string(plan.nranks),
+      kNonBlockingCreation);
   plan.meet = [job](const Patience&) -> Result<Meeting> {
     Meeting meeting;
     meeting.exchange = std::make_unique<CallbackExchange>(

@@ -37,6 +37,9 @@ bool NetControl::left(int rank) const {
   return at != 0 && now_ns() - at > kGraceNs;
 }
 
+// What a rank has said comes before the end of the link that it said it on.
+bool NetControl::may_explain(int rank) const { return rank < 0 || board().left_at(rank) == 0; }
+
 void NetControl::watch(int rank) {
   if (rank < 0 || rank == m_.rank) return;
   if (watched_[static_cast<size_t>(rank)].exchange(true, std::memory_order_relaxed)) return;

@@ -36,6 +36,7 @@ class NetControl final : public Control {
   std::optional<Failure> failure() const override { return board().failure(); }
   bool present(int rank) const override { return board().present(rank); }
   bool left(int rank) const override;
+  bool may_explain(int rank) const override;
   std::string why_left(int rank) const override { return board().why_left(rank); }
   void watch(int rank) override;
   void refresh() override;

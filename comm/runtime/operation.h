@@ -31,8 +31,8 @@ class Operation {
   virtual Progress advance() = 0;
   // After kFailed: what ends the communicator.
   virtual Status failure() const = 0;
-  // Why no progress is possible any more, else ok.
-  virtual Status health() const = 0;
+  // Why no progress is possible any more, with the rank whose end it is in `peer`; else ok.
+  virtual Status health(int* peer) const = 0;
   virtual int waiting_for() const = 0;  // a rank, or -1
   virtual std::string describe() const = 0;
   // The collective's number among those of its communicator, or -1.

@@ -61,7 +61,8 @@ Operation::Progress SendOperation::advance() {
   return channel_->sent() > number_ ? Progress::kDone : Progress::kBlocked;
 }
 
-Status SendOperation::health() const {
+Status SendOperation::health(int* peer) const {
+  *peer = message_.peer;
   return channel_ == nullptr ? Status() : of_rank(message_.peer, channel_->health());
 }
 
@@ -69,11 +70,12 @@ std::string SendOperation::describe() const { return describe_message("send to",
 
 std::string RecvOperation::describe() const { return describe_message("receive from", message_); }
 
-Status RecvOperation::health() const {
+Status RecvOperation::health(int* peer) const {
   // Any sender may still come while one of them is alive.
   Status last;
   for (const Candidate& c : candidates_) {
     if (c.channel == nullptr) return Status();
+    *peer = c.peer;
     last = of_rank(c.peer, c.channel->health());
     if (last.ok()) return last;
   }

@@ -52,7 +52,7 @@ class SendOperation final : public Operation {
       : comm_(comm), message_(message), channel_(channel) {}
   Progress advance() override;
   Status failure() const override { return Status(); }
-  Status health() const override;
+  Status health(int* peer) const override;
   int waiting_for() const override { return message_.peer; }
   std::string describe() const override;
 
@@ -83,7 +83,7 @@ class RecvOperation final : public Operation {
       : comm_(comm), message_(message), candidates_(std::move(candidates)), source_(source) {}
   Progress advance() override;
   Status failure() const override { return failure_; }
-  Status health() const override;
+  Status health(int* peer) const override;
   int waiting_for() const override { return message_.peer; }
   std::string describe() const override;
 

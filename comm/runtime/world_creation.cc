@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <new>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -234,9 +235,12 @@ Status WorldMaker::exchange_addresses() {
   context.nranks = plan_.nranks;
   if (plan_.nranks > 1) context.host = address_.host();
   Result<std::unique_ptr<Transport>> made = make_transport(transport_name_, context);
+  Status mine = made.status();
   if (made.ok()) transport_ = std::move(made.value());
-  return agree("opening its transport", made.status(), transport_ ? transport_->address() : "",
-               &addresses_);
+  if (mine.ok() && patience_.abort != nullptr) {
+    mine = check_any_thread(*transport_, who(), kNonBlockingCreation);
+  }
+  return agree("opening its transport", mine, transport_ ? transport_->address() : "", &addresses_);
 }
 
 Status WorldMaker::connect() {
@@ -296,10 +300,16 @@ Result<std::unique_ptr<Communicator>> make_world(Process& process, const WorldPl
 WorldCreation::WorldCreation(Process& process, WorldPlan plan, Config config, std::string name)
     : Creation(process, nullptr, std::move(config), std::move(name)) {
   thread_ = std::thread([this, plan = std::move(plan)] {
-    Result<std::unique_ptr<Communicator>> made =
-        make_world(process_, plan, config_, name_, &abort_requested_);
-    thread_result_ = made.status();
-    if (made.ok()) thread_made_ = std::move(made.value());
+    try {
+      Result<std::unique_ptr<Communicator>> made =
+          make_world(process_, plan, config_, name_, &abort_requested_);
+      thread_result_ = made.status();
+      if (made.ok()) thread_made_ = std::move(made.value());
+    } catch (const std::bad_alloc&) {
+      // What it allocates grows with the number of ranks, which may be anything.
+      thread_result_ = error(Code::kOutOfMemory, "rank %d of %d: out of memory while joining",
+                             plan.rank, plan.nranks);
+    }
     done_.store(true, std::memory_order_release);
   });
 }

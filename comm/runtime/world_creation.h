@@ -35,15 +35,17 @@ struct WorldPlan {
   // Finds the other ranks; runs on the thread that makes the communicator.
   std::function<Result<Meeting>(const Patience&)> meet;
   bool by_mpi = false;  // an MPI has started the job
+  Status any_thread;    // why only the thread that made the plan may use it, else ok
 };
 
 // What CommInitRank, CommInitEnv and CommInitExchange do on this thread. Errors name rank and
-// cause; absent ranks are named at the deadline (the config's timeout).
+// cause; absent ranks are named at the deadline (the config's timeout). `abort` (not null) says
+// that this is no thread of the caller's: then the transport must be one that any thread may call.
 Result<std::unique_ptr<Communicator>> make_world(Process& process, const WorldPlan& plan,
                                                  const Config& config, const std::string& name,
                                                  const std::atomic<bool>* abort);
 
-// The same on a thread of its own, which ends with it.
+// The same on a thread of its own, which ends with it. Only for a plan that any thread may use.
 class WorldCreation final : public Creation {
  public:
   WorldCreation(Process& process, WorldPlan plan, Config config, std::string name);

@@ -50,9 +50,9 @@ TEST_F(CreateTest, InitAllGivesRanksInOrder) {
     team.run([&](int rank, tuttiComm_t comm) { expect_member(comm, rank, n); });
   }
   tuttiComm_t comms[2] = {reinterpret_cast<tuttiComm_t>(1), reinterpret_cast<tuttiComm_t>(1)};
-  for (int n : {0, -1, INT32_MIN}) {
+  for (int n : {0, -1, INT32_MIN, 4097, INT32_MAX}) {
     EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiCommInitAll(comms, n, nullptr)));
-    EXPECT_TRUE(names(last_error(), {"tuttiCommInitAll", "nranks >= 1", std::to_string(n)}));
+    EXPECT_TRUE(names(last_error(), {"tuttiCommInitAll", "1 to 4096", "got " + std::to_string(n)}));
   }
 }
 
@@ -198,6 +198,11 @@ TEST_F(CreateTest, GroupArguments) {
   EXPECT_TRUE(returns(tuttiInvalidArgument, create({1, 2}, 0)));
   EXPECT_TRUE(names(last_error(), {"rank 0 of 3", "not among the members"}));
   EXPECT_TRUE(returns(tuttiInvalidArgument, create({0, 1}, -1)));
+  EXPECT_TRUE(returns(tuttiInvalidArgument, create({0, 1, 2, 0}, 0)));
+  EXPECT_TRUE(names(last_error(), {"expected 1 to 3 ranks", "got 4"}));
+  const int one = 0;
+  EXPECT_TRUE(returns(tuttiInvalidArgument,
+                      tuttiCommCreateGroup(team[0], &one, INT32_MAX, 0, &made, nullptr)));
   EXPECT_TRUE(
       returns(tuttiInvalidArgument, tuttiCommCreateGroup(team[0], nullptr, 2, 0, &made, nullptr)));
   EXPECT_TRUE(returns(tuttiSuccess, create({0}, 0))) << "alone";

@@ -1,6 +1,7 @@
 // Communicators that ranks make by finding each other: by unique id and by a function of the
 // caller's. The ranks are threads of this process; tests/launch has the same between processes.
 #include <cstring>
+#include <new>
 
 #include "tests/api/team.h"
 
@@ -163,7 +164,8 @@ TEST_F(WorldTest, BadArguments) {
   tuttiComm_t comm = nullptr;
   EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiGetUniqueId(nullptr)));
   EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiCommInitRank(nullptr, 2, id, 0)));
-  for (const auto& [n, rank] : {std::pair{0, 0}, {-1, 0}, {2, 2}, {2, -1}}) {
+  for (const auto& [n, rank] :
+       {std::pair{0, 0}, {-1, 0}, {2, 2}, {2, -1}, {INT32_MAX, 0}, {(1 << 20) + 1, 3}}) {
     EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiCommInitRank(&comm, n, id, rank)));
     EXPECT_TRUE(names(last_error(), {"got rank " + std::to_string(rank)}));
   }
@@ -211,6 +213,37 @@ TEST_F(WorldTest, AFunctionThatFails) {
   EXPECT_TRUE(
       returns(tuttiSystemError, tuttiCommInitExchange(&comm, 2, 0, fails, nullptr, nullptr)));
   EXPECT_TRUE(names(last_error(), {"tuttiCommInitExchange", "42"}));
+}
+
+// Memory that is not there, deep inside a creation: a function of the caller stands for it.
+TEST_F(WorldTest, NoMemory) {
+  const auto no_memory = [](const void*, void*, size_t, void*) -> int { throw std::bad_alloc(); };
+  tuttiComm_t comm = nullptr;
+  EXPECT_TRUE(
+      returns(tuttiOutOfMemory, tuttiCommInitExchange(&comm, 2, 0, no_memory, nullptr, nullptr)));
+  EXPECT_TRUE(names(last_error(), {"tuttiCommInitExchange", "out of memory"}));
+  EXPECT_EQ(comm, nullptr);
+  tuttiConfig_t config = TUTTI_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  ASSERT_TRUE(
+      returns(tuttiInProgress, tuttiCommInitExchange(&comm, 2, 0, no_memory, nullptr, &config)));
+  tuttiResult_t async = tuttiInProgress;
+  EXPECT_TRUE(wait_until([&] {
+    EXPECT_TRUE(returns(tuttiSuccess, tuttiCommGetAsyncError(comm, &async)));
+    return async != tuttiInProgress;
+  }));
+  EXPECT_EQ(async, tuttiOutOfMemory);
+  EXPECT_TRUE(names(last_error(comm), {"rank 0 of 2", "out of memory"}));
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDestroy(comm)));
+}
+
+// As many ranks as there may be: no more than a wait for those that do not come.
+TEST_F(WorldTest, AMillionRanks) {
+  const tuttiUniqueId id = new_id();
+  const tuttiConfig_t config = config_with_timeout(0.2);
+  tuttiComm_t comm = nullptr;
+  EXPECT_TRUE(returns(tuttiTimeout, tuttiCommInitRankConfig(&comm, 1 << 20, id, 5, &config)));
+  EXPECT_TRUE(names(last_error(), {"rank 5 of 1048576", "and 1048565 more did not join"}));
 }
 
 }  // namespace

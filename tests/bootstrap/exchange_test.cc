@@ -1,11 +1,19 @@
 // Exchanges by a given function and through a folder.
 #include "comm/bootstrap/exchange.h"
 
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 
@@ -75,13 +83,15 @@ class FileExchangeTest : public testing::Test {
   std::string folder_;
 };
 
-TEST_F(FileExchangeTest, ThreeRounds) {
+// Several ranks and rounds, each on a thread that runs `before` first.
+void three_rounds(const std::string& folder, const std::function<void()>& before) {
   constexpr int kRanks = 4;
   std::vector<std::thread> ranks;
   std::vector<int> good(kRanks, 0);
   for (int r = 0; r < kRanks; ++r) {
     ranks.emplace_back([&, r] {
-      FileExchange exchange(folder_, r, kRanks, kSecret);
+      before();
+      FileExchange exchange(folder, r, kRanks, kSecret);
       for (int round = 0; round < 3; ++round) {
         const auto all =
             exchange.all_gather(std::string(static_cast<size_t>(r * round), 'a'), patience(20'000));
@@ -97,6 +107,57 @@ TEST_F(FileExchangeTest, ThreeRounds) {
   }
   for (std::thread& t : ranks) t.join();
   EXPECT_EQ(good, std::vector<int>(kRanks, 3 * kRanks));
+}
+
+// From now on link() fails for this thread, as it does on a file system without hard links. False
+// where the kernel does not let us.
+bool forbid_links() {
+  std::vector<sock_filter> filter = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+  const uint32_t calls[] = {
+#ifdef SYS_link
+      SYS_link,
+#endif
+      SYS_linkat};
+  for (const uint32_t call : calls) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  }
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST_F(FileExchangeTest, ThreeRounds) {
+  three_rounds(folder_, [] {});
+}
+
+TEST_F(FileExchangeTest, WithoutHardLinks) {
+  std::atomic<bool> can{true};
+  three_rounds(folder_, [&] {
+    if (!forbid_links()) can = false;
+  });
+  if (!can) GTEST_SKIP() << "no seccomp here";
+  EXPECT_TRUE(std::filesystem::exists(folder_ + "/round-0-rank-0-of-4.claim"));
+  std::thread again([this] {
+    EXPECT_TRUE(forbid_links());
+    const auto used = FileExchange(folder_, 1, 4, kSecret).all_gather("x", patience(1));
+    EXPECT_EQ(used.status().code(), Code::kInvalidUsage);
+    EXPECT_NE(used.status().text().find("another process is rank 1 too"), std::string::npos);
+  });
+  again.join();
+  // Files that were linked are noticed as well, and no drafts stay behind.
+  std::filesystem::remove(folder_ + "/round-0-rank-2-of-4.claim");
+  std::thread linked([this] {
+    EXPECT_TRUE(forbid_links());
+    const auto used = FileExchange(folder_, 2, 4, kSecret).all_gather("x", patience(1));
+    EXPECT_EQ(used.status().code(), Code::kInvalidUsage);
+  });
+  linked.join();
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    EXPECT_EQ(entry.path().string().find("draft"), std::string::npos) << entry.path();
+  }
 }
 
 TEST_F(FileExchangeTest, AbsentRanksAreNamed) {

@@ -1,5 +1,6 @@
 #include "comm/net/address.h"
 
+#include <atomic>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <string>
@@ -85,22 +86,54 @@ TEST(Address, KnowsLoopback) {
 }
 
 TEST(Address, ResolvesNamesAndNumbers) {
-  Result<SocketAddress> numbers = SocketAddress::resolve("192.0.2.7:8000");
-  ASSERT_TRUE(numbers.ok()) << numbers.status().text();
-  EXPECT_EQ(numbers.value().text(), "192.0.2.7:8000");
-  EXPECT_EQ(SocketAddress::resolve("[::1]:8000").value().text(), "[::1]:8000");
-  Result<SocketAddress> local = SocketAddress::resolve("localhost:8001");
+  const Patience patience = patience_of(20 * kSecond);
+  const auto local = SocketAddress::resolve("localhost:8001", patience);
   ASSERT_TRUE(local.ok()) << local.status().text();
-  EXPECT_TRUE(local.value().is_loopback()) << local.value().text();
-  EXPECT_EQ(local.value().port(), 8001);
-  for (const char* text : {"", "localhost", "localhost:", "localhost:x", ":80", "[localhost]:80"}) {
-    EXPECT_EQ(SocketAddress::resolve(text).status().code(), Code::kInvalidArgument) << text;
+  ASSERT_FALSE(local.value().empty());
+  for (size_t i = 0; i < local.value().size(); ++i) {
+    const SocketAddress& address = local.value()[i];
+    EXPECT_TRUE(address.is_loopback()) << address.text();
+    EXPECT_EQ(address.port(), 8001);
+    for (size_t j = 0; j < i; ++j) EXPECT_FALSE(address == local.value()[j]) << address.text();
   }
-  // Not even looked up: no host name has spaces.
-  const Status unknown = SocketAddress::resolve("no such host:80").status();
+  for (const char* text : {"", "localhost", "localhost:", "localhost:x", ":80", "[localhost]:80"}) {
+    EXPECT_EQ(SocketAddress::resolve(text, patience).status().code(), Code::kInvalidArgument)
+        << text;
+  }
+  // No host name has spaces, so no server is asked.
+  const Status unknown = SocketAddress::resolve("no such host:80", patience).status();
   EXPECT_EQ(unknown.code(), Code::kSystemError);
   EXPECT_NE(unknown.text().find("cannot resolve \"no such host\""), std::string::npos)
       << unknown.text();
+}
+
+// With no patience at all a look-up cannot succeed, so these made none.
+TEST(Address, NumbersAreNeverLookedUp) {
+  const std::atomic<bool> abort = true;
+  for (const Patience& none :
+       {Patience{Deadline::after_ns(0), nullptr}, Patience{Deadline::never(), &abort}}) {
+    for (const char* text : {"192.0.2.7:8000", "[::1]:8000"}) {
+      const auto numbers = SocketAddress::resolve(text, none);
+      ASSERT_TRUE(numbers.ok()) << numbers.status().text();
+      ASSERT_EQ(numbers.value().size(), 1u);
+      EXPECT_EQ(numbers.value()[0].text(), text);
+    }
+  }
+}
+
+TEST(Address, ALookUpEndsWithThePatience) {
+  const std::atomic<bool> abort = true;
+  const Status status =
+      SocketAddress::resolve("localhost:80", {Deadline::never(), &abort}).status();
+  EXPECT_EQ(status.code(), Code::kAborted);
+  EXPECT_EQ(status.text(), "cannot resolve \"localhost\": aborted");
+  // A deadline that has passed leaves room for an answer that was faster than we were.
+  Status late;
+  for (int i = 0; i < 1000 && late.ok(); ++i) {
+    late = SocketAddress::resolve("localhost:80", {Deadline::after_ns(0), nullptr}).status();
+  }
+  EXPECT_EQ(late.code(), Code::kTimeout);
+  EXPECT_EQ(late.text(), "cannot resolve \"localhost\": no answer before the deadline");
 }
 
 }  // namespace

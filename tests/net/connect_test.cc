@@ -54,6 +54,12 @@ TEST_F(ConnectTest, TriesAgainUntilAServerAnswers) {
   char proof[36];
   ASSERT_EQ(recv(busy.get(), proof, sizeof(proof), MSG_WAITALL), 36);
   reset(&busy);
+  // The same with an orderly end, as of a process that was killed at that moment.
+  UniqueFd dying = accept_plain(listening_.get());
+  ASSERT_EQ(recv(dying.get(), opening, sizeof(opening), MSG_WAITALL), 32);
+  write_plain(dying.get(), std::string("TUTI\1\0\0\0", 8) + std::string(16, 's'));
+  ASSERT_EQ(recv(dying.get(), proof, sizeof(proof), MSG_WAITALL), 36);
+  dying.reset();
   const UniqueFd accepted = accept_plain(listening_.get());
   ServerHandshake server(keys_, {1, 2, 3});
   serve(accepted, &server);
@@ -86,7 +92,32 @@ TEST_F(ConnectTest, FramesThatComeTogetherWithTheLastProof) {
   client.join();
 }
 
-TEST_F(ConnectTest, AServerThatClosesAfterOurProofDoesNotKnowTheSecret) {
+TEST_F(ConnectTest, AServerThatEndsWithoutAVerdictIsLost) {
+  Dial dial(address_, secret_, "");
+  UniqueFd accepted;
+  std::string sent;
+  Result<std::optional<Connection>> stepped = dial.step();
+  for (int i = 0; stepped.ok() && i < 1'000'000; ++i) {
+    if (!accepted.valid()) accepted = accept_plain(listening_.get());
+    char bytes[100];
+    const ssize_t got = recv(accepted.get(), bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (got > 0) sent.append(bytes, static_cast<size_t>(got));
+    if (got > 0 && sent.size() == 32) {
+      write_plain(accepted.get(), std::string("TUTI\1\0\0\0", 8) + std::string(16, 's'));
+    }
+    if (sent.size() == 32 + 34) break;
+    stepped = dial.step();
+  }
+  ASSERT_EQ(sent.size(), 32u + 34u);
+  accepted.reset();
+  while (stepped.ok() && !stepped.value()) stepped = dial.step();
+  EXPECT_EQ(stepped.status().code(), Code::kRemoteError);
+  EXPECT_EQ(stepped.status().text(),
+            address_.text() + ": closed the connection without judging our proof");
+  EXPECT_TRUE(dial.may_pass());
+}
+
+TEST_F(ConnectTest, AServerThatRefusesOurProofDoesNotKnowTheSecret) {
   std::thread client([&] {
     const int64_t start = now_ns();
     const Status status = connect_to(address_, wrong_, "", patience_of(60 * kSecond)).status();

@@ -128,7 +128,10 @@ TEST_F(HandshakeTest, AClientWithAnotherSecret) {
   EXPECT_FALSE(server.done());
   EXPECT_FALSE(client.done());
   EXPECT_TRUE(client.proved());
-  EXPECT_EQ(said.server.size(), 24u) << "the server proves nothing to a stranger";
+  ASSERT_EQ(said.server.size(), 24u + 32u);
+  EXPECT_EQ(said.server.substr(24), std::string(32, '\0')) << "it proves nothing to a stranger";
+  EXPECT_EQ(said.client_status.code(), Code::kAuthFailed);
+  EXPECT_EQ(said.client_status.text(), "does not accept the secret");
   EXPECT_EQ(server.feed("more").code(), Code::kAuthFailed);
   EXPECT_TRUE(server.take_outgoing().empty());
 }

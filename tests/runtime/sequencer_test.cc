@@ -21,7 +21,7 @@ class Scripted final : public Operation {
   }
   Progress advance() override { return next; }
   Status failure() const override { return error(Code::kMismatch, "%s failed", name_.c_str()); }
-  Status health() const override { return Status(); }
+  Status health(int* /*peer*/) const override { return Status(); }
   int waiting_for() const override { return -1; }
   std::string describe() const override { return name_; }
 
