@@ -1,5 +1,5 @@
-// Processes for tests: programs started side by side, each with its own environment, a time limit
-// of its own, and its output collected.
+// Processes for tests: programs started side by side, each with its own environment and nothing to
+// read, a time limit, and its output collected.
 #pragma once
 
 #include <string>

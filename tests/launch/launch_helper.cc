@@ -1,12 +1,17 @@
 // One rank of a job that a test starts: launch_helper SCENARIO [TRANSPORT]. Prints what happened,
-// "CODE text" for a failure; exits 0 when the scenario went as a user would want.
-#include <cinttypes>
+// "WHAT CODE text" for each call that matters; exits 0 when the scenario went as a user would want.
+//
+// With LAUNCH_HELPER_FOLDER set it writes the same to report.RANK there, where a test finds it
+// whatever a launcher does with output, and stays until every other rank has said its last word:
+// launchers end a job when its first rank fails.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <fcntl.h>
 #include <string>
+#include <sys/file.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include "tutti/tutti.h"
@@ -15,12 +20,45 @@ namespace {
 
 tuttiComm_t comm;
 int rank, nranks;
+std::string folder;
+FILE* report;
+int alive = -1;  // locked, shared, by every rank that still has something to say
+
+void print(const std::string& line) {
+  for (FILE* to : {stdout, report}) {
+    if (to == nullptr) continue;
+    std::fprintf(to, "%s\n", line.c_str());
+    std::fflush(to);
+  }
+}
 
 int say(const char* what, tuttiResult_t result) {
-  std::printf("%s %d %s\n", what, static_cast<int>(result),
-              result == tuttiSuccess ? "" : tuttiGetLastError(comm));
-  std::fflush(stdout);
+  print(what + (' ' + std::to_string(static_cast<int>(result)) + ' ') +
+        (result == tuttiSuccess ? "" : tuttiGetLastError(comm)));
   return result == tuttiSuccess ? 0 : 1;
+}
+
+// Before ranks meet, so that afterwards all of them are known to hold the lock.
+void hold_on() {
+  const char* given = std::getenv("LAUNCH_HELPER_FOLDER");
+  if (given == nullptr) return;
+  folder = given;
+  alive = open((folder + "/alive").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (alive < 0 || flock(alive, LOCK_SH) != 0) std::perror("launch_helper: alive");
+}
+
+void start_report() {
+  if (folder.empty()) return;
+  report = std::fopen((folder + "/report." + std::to_string(rank)).c_str(), "w");
+  print("pid " + std::to_string(getpid()));
+}
+
+// Ranks that end in any way let go of the lock.
+int wait_for_the_others(int exit_code) {
+  if (alive < 0) return exit_code;
+  flock(alive, LOCK_UN);
+  flock(alive, LOCK_EX);
+  return exit_code;
 }
 
 int finish() {
@@ -71,36 +109,59 @@ int scenario_sum() {
   if (result == tuttiSuccess) result = tuttiCommFinalize(reversed);
   if (result != tuttiSuccess) return say("group", result);
   tuttiCommDestroy(reversed);
-  std::printf("%s\n", right ? "right" : "WRONG");
+  print(right ? "right" : "WRONG");
   return finish() + (right ? 0 : 1);
 }
 
-// The last rank goes in the way named; the others wait for it.
+// After a failure a communicator can only be destroyed, and that waits for nobody.
+int destroy(int failed) { return say("destroy", tuttiCommDestroy(comm)) + failed; }
+
+// The last rank goes in the way named, when its first sum is done; the others lose it in that sum
+// or in the next.
 int scenario_lost(const std::string& how) {
   bool right = true;
   tuttiResult_t result = sum(1000, &right);
-  if (result != tuttiSuccess) return say("sum", result);
+  if (result != tuttiSuccess) return destroy(say("lost", result));
   if (rank == nranks - 1) {
     if (how == "killed") raise(SIGKILL);
     if (how == "exit") _exit(0);
-    if (how == "left") {
-      tuttiCommDestroy(comm);
-      return 0;
-    }
+    if (how == "left") return destroy(0);
     if (how == "abort") {
       tuttiCommAbort(comm);
-      return say("async", tuttiBarrier(comm, nullptr));
+      return destroy(say("async", tuttiBarrier(comm, nullptr)));
     }
     if (how == "mismatch") {
       float x[3] = {};
-      return say("max", tuttiAllReduce(x, x, 3, tuttiFloat32, tuttiMax, comm, nullptr));
-    }
-    if (how == "late") {  // never calls, but is there
-      char end;
-      return read(STDIN_FILENO, &end, 1) < 0 ? 1 : pause();
+      return destroy(say("max", tuttiAllReduce(x, x, 3, tuttiFloat32, tuttiMax, comm, nullptr)));
     }
   }
-  return say("lost", sum(1000, &right));
+  return destroy(say("lost", sum(1000, &right)));
+}
+
+// The last rank is there, but does not call what the others call, on a communicator with a deadline
+// of its own that leaves the others time to come together on a busy machine.
+int scenario_late() {
+  tuttiConfig_t config = TUTTI_CONFIG_INITIALIZER;
+  config.timeout_seconds = 2;
+  tuttiComm_t whole = comm;
+  const tuttiResult_t result = tuttiCommSplit(whole, 0, rank, &comm, &config);
+  if (result != tuttiSuccess) return say("split", result);
+  bool right = true;
+  int failed = rank == nranks - 1 ? 0 : say("lost", sum(1000, &right));
+  std::swap(comm, whole);
+  // Only that one has ended. The last rank waits here for the others.
+  failed += say("barrier", tuttiBarrier(comm, nullptr));
+  std::swap(comm, whole);
+  failed = destroy(failed);
+  comm = whole;
+  return finish() + failed;
+}
+
+int run(const std::string& scenario) {
+  if (scenario == "init") return finish();
+  if (scenario == "sum") return scenario_sum();
+  if (scenario == "late") return scenario_late();
+  return scenario_lost(scenario);
 }
 
 }  // namespace
@@ -109,11 +170,11 @@ int main(int argc, char** argv) {
   const std::string scenario = argc > 1 ? argv[1] : "init";
   tuttiConfig_t config = TUTTI_CONFIG_INITIALIZER;
   if (argc > 2) config.transport = argv[2];
+  hold_on();
   const tuttiResult_t result = tuttiCommInitEnv(&comm, &config);
   if (result != tuttiSuccess) return say("init", result);
   tuttiCommUserRank(comm, &rank);
   tuttiCommCount(comm, &nranks);
-  if (scenario == "init") return finish();
-  if (scenario == "sum") return scenario_sum();
-  return scenario_lost(scenario);
+  start_report();
+  return wait_for_the_others(run(scenario));
 }
