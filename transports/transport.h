@@ -98,6 +98,8 @@ class RecvChannel {
   // At most `slots` outstanding. A message of another length than posted is not written; last()
   // tells its length.
   virtual void post_recv(const iovec* parts, int nparts) = 0;
+  // Whether a message has arrived and may be taken. Asked only while no receive is posted.
+  virtual bool has_message() { return view() != nullptr; }
   // Messages released or landed since the channel was opened. Lands at most one per call, so that
   // last() can be asked about each.
   virtual uint64_t received() = 0;

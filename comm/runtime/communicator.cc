@@ -84,16 +84,16 @@ Result<std::unique_ptr<Operation>> Communicator::make_recv(const PointToPoint& m
   std::vector<RecvOperation::Candidate> candidates;
   for (int peer = 0; peer < nranks(); ++peer) {
     if (message.peer != kAnyRank && message.peer != peer) continue;
-    RecvChannel* channel = nullptr;
+    RecvSide* end = nullptr;
     if (peer != rank()) {
       MutexLock lock(drive_mutex_);
-      Result<RecvChannel*> opened = point_to_point_.recv_channel(peer, message.tag);
+      Result<RecvSide*> opened = point_to_point_.recv_end(peer, message.tag);
       if (!opened.ok()) {
         return cannot_start("receive from rank " + std::to_string(peer), opened.status());
       }
-      channel = opened.value();
+      end = opened.value();
     }
-    candidates.push_back({peer, channel});
+    candidates.push_back({peer, end});
   }
   std::unique_ptr<Operation> operation =
       std::make_unique<RecvOperation>(*this, message, std::move(candidates), source);

@@ -17,15 +17,15 @@ Result<SendChannel*> PointToPointChannels::send_channel(int peer, uint64_t tag) 
   return channel.get();
 }
 
-Result<RecvChannel*> PointToPointChannels::recv_channel(int peer, uint64_t tag) {
-  std::unique_ptr<RecvChannel>& channel = recvs_[{peer, tag}];
-  if (!channel) {
+Result<RecvSide*> PointToPointChannels::recv_end(int peer, uint64_t tag) {
+  RecvSide& end = recvs_[{peer, tag}];
+  if (!end.channel) {
     auto opened = transport_.open_recv(
         {comm_id_, 0, Plane::kPointToPoint, peers_[static_cast<size_t>(peer)], tag});
     if (!opened.ok()) return opened.status();
-    channel = std::move(opened.value());
+    end.channel = std::move(opened.value());
   }
-  return channel.get();
+  return &end;
 }
 
 namespace {
@@ -74,9 +74,10 @@ Status RecvOperation::health(int* peer) const {
   // Any sender may still come while one of them is alive.
   Status last;
   for (const Candidate& c : candidates_) {
-    if (c.channel == nullptr) return Status();
+    if (posted_to_ != kAnyRank && posted_to_ != c.peer) continue;
+    if (c.end == nullptr) return Status();
     *peer = c.peer;
-    last = of_rank(c.peer, c.channel->health());
+    last = of_rank(c.peer, c.end->channel->health());
     if (last.ok()) return last;
   }
   return last;
@@ -93,7 +94,7 @@ Operation::Progress RecvOperation::advance() {
 }
 
 Operation::Progress RecvOperation::take(const Candidate& c) {
-  if (c.channel == nullptr) return take_from_self();
+  if (c.end == nullptr) return take_from_self();
   return comm_.transport().capabilities().view ? take_view(c) : take_landed(c);
 }
 
@@ -115,7 +116,7 @@ Operation::Progress RecvOperation::take_from_self() {
 }
 
 Operation::Progress RecvOperation::take_view(const Candidate& c) {
-  const Message* message = c.channel->view();
+  const Message* message = c.end->channel->view();
   if (message == nullptr) return Progress::kBlocked;
   if (!expected(c, *message)) return Progress::kFailed;
   if (!comm_.control().enter()) return Progress::kBlocked;
@@ -126,23 +127,31 @@ Operation::Progress RecvOperation::take_view(const Candidate& c) {
     to += message->parts[i].iov_len;
   }
   comm_.control().leave();
-  c.channel->release();
+  c.end->channel->release();
   return failure_.ok() ? Progress::kDone : Progress::kFailed;
 }
 
 Operation::Progress RecvOperation::take_landed(const Candidate& c) {
-  if (!posted_) {
+  RecvChannel& channel = *c.end->channel;
+  if (posted_to_ == kAnyRank) {
+    // A posted receive cannot be taken back, so one from any rank waits until somebody has sent.
+    if (c.end->posted || (candidates_.size() > 1 && !channel.has_message())) {
+      return Progress::kBlocked;
+    }
     part_ = {message_.buffer, message_.bytes()};
-    number_ = c.channel->received();
-    c.channel->post_recv(&part_, part_.iov_len > 0 ? 1 : 0);
-    posted_ = true;
+    number_ = channel.received();
+    channel.post_recv(&part_, part_.iov_len > 0 ? 1 : 0);
+    posted_to_ = c.peer;
+    c.end->posted = true;
   }
-  if (c.channel->received() <= number_) return Progress::kBlocked;
-  return expected(c, c.channel->last()) ? Progress::kDone : Progress::kFailed;
+  if (posted_to_ != c.peer || channel.received() <= number_) return Progress::kBlocked;
+  c.end->posted = false;
+  return expected(c, channel.last()) ? Progress::kDone : Progress::kFailed;
 }
 
 bool RecvOperation::expected(const Candidate& c, const Message& message) {
-  const uint64_t number = c.channel->received() - (comm_.transport().capabilities().view ? 0 : 1);
+  const uint64_t number =
+      c.end->channel->received() - (comm_.transport().capabilities().view ? 0 : 1);
   const OpHeader want =
       comm_.header(number, point_to_point_fingerprint(message_.dtype, message_.count));
   const OpHeader* got = message.header;

@@ -30,20 +30,27 @@ struct PointToPoint {
   size_t bytes() const { return count * size_of(dtype); }
 };
 
+// A receiving channel and whether a receive is posted on it: one at a time, because receives of any
+// rank and of this one may both wait for it.
+struct RecvSide {
+  std::unique_ptr<RecvChannel> channel;
+  bool posted = false;
+};
+
 // Channels of the point-to-point plane, opened when first used. Thread: as Plans.
 class PointToPointChannels {
  public:
   PointToPointChannels(Transport& transport, uint64_t comm_id, const std::vector<int>& peers)
       : transport_(transport), comm_id_(comm_id), peers_(peers) {}
   Result<SendChannel*> send_channel(int peer, uint64_t tag);
-  Result<RecvChannel*> recv_channel(int peer, uint64_t tag);
+  Result<RecvSide*> recv_end(int peer, uint64_t tag);
 
  private:
   Transport& transport_;
   const uint64_t comm_id_;
   const std::vector<int>& peers_;
   std::map<std::pair<int, uint64_t>, std::unique_ptr<SendChannel>> sends_;
-  std::map<std::pair<int, uint64_t>, std::unique_ptr<RecvChannel>> recvs_;
+  std::map<std::pair<int, uint64_t>, RecvSide> recvs_;
 };
 
 class SendOperation final : public Operation {
@@ -72,10 +79,10 @@ class SendOperation final : public Operation {
 
 class RecvOperation final : public Operation {
  public:
-  // One channel per candidate peer; a null one stands for the rank itself.
+  // One end per candidate peer; a null one stands for the rank itself.
   struct Candidate {
     int peer;
-    RecvChannel* channel;
+    RecvSide* end;
   };
   // `source` (may be null) is set to the sender's rank by completion.
   RecvOperation(Communicator& comm, const PointToPoint& message, std::vector<Candidate> candidates,
@@ -99,7 +106,7 @@ class RecvOperation final : public Operation {
   int* source_;
   iovec part_{};
   uint64_t number_ = 0;
-  bool posted_ = false;
+  int posted_to_ = kAnyRank;  // the peer whose message lands in our buffer
   Status failure_;
 };
 

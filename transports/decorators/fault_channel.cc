@@ -115,6 +115,8 @@ void FaultRecvChannel::release() {
   reported_ = inner_->health().ok() ? reported_ + 1 : inner_->received();
 }
 
+bool FaultRecvChannel::has_message() { return !transport_->step() && inner_->has_message(); }
+
 void FaultRecvChannel::post_recv(const iovec* parts, int nparts) {
   if (!transport_->step()) inner_->post_recv(parts, nparts);
 }

@@ -57,6 +57,7 @@ class FaultRecvChannel final : public RecvChannel {
 
   const Message* view() override;
   void release() override;
+  bool has_message() override;
   void post_recv(const iovec* parts, int nparts) override;
   uint64_t received() override;
   const Message& last() const override { return inner_->last(); }

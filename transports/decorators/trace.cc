@@ -76,6 +76,7 @@ class TraceRecvChannel final : public RecvChannel {
     showing_ = false;
     ring_->add(key_, TraceCall::kRelease, received_++, 0);
   }
+  bool has_message() override { return inner_->has_message(); }
   void post_recv(const iovec* parts, int nparts) override {
     inner_->post_recv(parts, nparts);
     uint64_t bytes = 0;

@@ -46,6 +46,8 @@ void GlooRecvChannel::post_recv(const iovec* parts, int nparts) {
   link_->post_recv(state_, parts, nparts);
 }
 
+bool GlooRecvChannel::has_message() { return link_->has_message(state_); }
+
 uint64_t GlooRecvChannel::received() { return link_->received(state_) - base_; }
 
 // Written by received() only, which the caller does not run at the same time.

@@ -38,6 +38,7 @@ class GlooRecvChannel final : public RecvChannel {
 
   const Message* view() override { return nullptr; }
   void release() override;
+  bool has_message() override;
   void post_recv(const iovec* parts, int nparts) override;
   uint64_t received() override;
   const Message& last() const override;

@@ -106,6 +106,7 @@ class Link {
   uint64_t sent(SendState* state);
   uint64_t acked(SendState* state);
   void post_recv(RecvState* state, const iovec* parts, int nparts);
+  bool has_message(RecvState* state);
   uint64_t received(RecvState* state);
   Status health(const SendState& state);
   Status health(const RecvState& state);

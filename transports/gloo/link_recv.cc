@@ -196,6 +196,12 @@ void Link::count_landed(RecvState* state, const Arrived& message) {
   note_ack(state, message.large);
 }
 
+bool Link::has_message(RecvState* state) {
+  MutexLock lock(mutex_);
+  poll(nullptr);
+  return state->ended == Ended::kNo && !state->arrived.empty();
+}
+
 uint64_t Link::received(RecvState* state) {
   MutexLock lock(mutex_);
   if (state->targets.empty() || state->ended != Ended::kNo) return state->received;

@@ -142,6 +142,11 @@ bool MpiRecvChannel::has_landed() {
   return copy_packets(targets_[received_ % kMpiSlots]);
 }
 
+bool MpiRecvChannel::has_message() {
+  MutexLock lock(world_.mutex);
+  return !ended_ && stream_->head != nullptr && !is_cut(stream_->head);
+}
+
 uint64_t MpiRecvChannel::received() {
   // Pairs with the store in wake().
   if (pending_ == 0 || !news_.load(std::memory_order_acquire)) return received_;
