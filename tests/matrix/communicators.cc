@@ -2,11 +2,6 @@
 
 namespace tutti {
 
-namespace {
-// More than a slow machine needs for any case, less than the watchdog's limit.
-constexpr double kTimeoutSeconds = 120;
-}  // namespace
-
 Config config_of(int slot, bool capped) {
   ConfigOverrides overrides;
   if (capped) overrides.buffer_cap = kSmallestCap;
@@ -29,12 +24,12 @@ const std::vector<tuttiComm_t>& Communicators::get(const Case& c) {
   }
   tuttiConfig_t config = TUTTI_CONFIG_INITIALIZER;
   config.algorithms = algorithms.c_str();
-  config.transport = "inproc";
+  config.transport = team_.transport();
   config.timeout_seconds = kTimeoutSeconds;
   config.buffer_cap = config_of(slot, capped).buffer_cap;
   config.name = "matrix";
   handles_.resize(static_cast<size_t>(c.nranks));
-  if (tuttiCommInitAll(handles_.data(), c.nranks, &config) != tuttiSuccess) {
+  if (team_.create(c.nranks, config, handles_.data()) != tuttiSuccess) {
     error_ = tuttiGetLastError(nullptr);
     handles_.clear();
   }

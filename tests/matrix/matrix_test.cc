@@ -1,5 +1,8 @@
 // The correctness matrix: every collective, type, operator, algorithm, number of ranks, count,
-// placement and kind of memory through the C API, bit by bit against scalar references.
+// placement and kind of memory through the C API, bit by bit against scalar references. Ranks are
+// threads over inproc, or with --transport the processes of a job, one each:
+//   tutti-run -n 8 matrix_test --transport gloo
+// which leaves out cases of more ranks than the job has.
 //
 //   matrix_test                     a seeded sample: every pair of parameter values, every cell
 //   matrix_test --full              all of it
@@ -7,16 +10,19 @@
 //   matrix_test --case NAME         one case by its printed name
 //   matrix_test --no-large          without the count of 2^20 + 3 (for slow builds)
 //   matrix_test --part K/N          every N-th group, starting with the K-th
+//   matrix_test --transport NAME    one rank of a job over this transport
 //   matrix_test --list              names of the groups, nothing runs
 //   matrix_test --verbose           names every group as it starts
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 
-#include "comm/base/clock.h"
+#include "tests/matrix/process_team.h"
 #include "tests/matrix/runner.h"
 #include "tests/matrix/selection.h"
+#include "tests/matrix/thread_team.h"
 
 namespace tutti {
 namespace {
@@ -29,6 +35,7 @@ struct Options {
   bool list = false;
   bool verbose = false;
   std::string one;
+  std::string transport = "inproc";
   size_t part = 0;
   size_t parts = 1;
 };
@@ -49,6 +56,8 @@ bool parse_options(int argc, char** argv, Options* options) {
       options->selection.seed = std::strtoull(argv[++i], nullptr, 10);
     } else if (argument == "--case" && value != nullptr) {
       options->one = argv[++i];
+    } else if (argument == "--transport" && value != nullptr) {
+      options->transport = argv[++i];
     } else if (argument == "--part" && value != nullptr) {
       ++i;
       if (std::sscanf(value, "%zu/%zu", &options->part, &options->parts) != 2) return false;
@@ -60,18 +69,27 @@ bool parse_options(int argc, char** argv, Options* options) {
   return true;
 }
 
-int run(const Options& options) {
+std::unique_ptr<Team> make_team(const Options& options) {
+  if (options.transport == "inproc") return std::make_unique<ThreadTeam>();
+  std::string error;
+  std::unique_ptr<Team> team = ProcessTeam::join(options.transport, &error);
+  if (team == nullptr) std::fprintf(stderr, "matrix_test: %s\n", error.c_str());
+  return team;
+}
+
+std::vector<Group> select_groups(const Options& options, int ranks) {
   std::vector<Group> groups;
   if (!options.one.empty()) {
     const std::optional<Case> c = parse_case(options.one);
-    if (!c.has_value()) {
-      std::fprintf(stderr, "matrix_test: \"%s\" names no case\n", options.one.c_str());
-      return 2;
-    }
-    groups = {group_of(*c)};
+    if (c.has_value()) groups = {group_of(*c)};
   } else {
     groups = options.full ? whole_matrix(options.selection) : pairwise_sample(options.selection);
   }
+  std::erase_if(groups, [ranks](const Group& group) { return group.common.nranks > ranks; });
+  return groups;
+}
+
+void print_size(const Options& options, const std::vector<Group>& groups) {
   size_t cases = 0;
   size_t large = 0;
   for (const Group& group : groups) {
@@ -80,18 +98,29 @@ int run(const Options& options) {
   }
   std::printf("seed %llu: %zu groups, %zu cases (%zu large)\n",
               static_cast<unsigned long long>(options.selection.seed), groups.size(), cases, large);
-  Runner runner(options.selection.seed);
+}
+
+// All processes of a team come to the same end.
+int run(const Options& options, Team& team) {
+  const std::vector<Group> groups = select_groups(options, team.size());
+  const bool speaks = team.is_speaker();
+  if (groups.empty()) {
+    if (speaks) std::fprintf(stderr, "matrix_test: no such case for up to %d ranks\n", team.size());
+    return 2;
+  }
+  if (speaks) print_size(options, groups);
+  Runner runner(options.selection.seed, team);
   for (size_t i = options.part; i < groups.size(); i += options.parts) {
-    if (options.list || options.verbose) {
+    if (speaks && (options.list || options.verbose)) {
       std::printf("%s x %zu\n", name_of(groups[i]).c_str(), groups[i].variants.size());
       std::fflush(stdout);
     }
     if (!options.list) runner.run(groups[i]);
     if (runner.failed() < kMostFailures) continue;
-    std::printf("stopped after %d failures\n", runner.failed());
+    if (speaks) std::printf("stopped after %d failures\n", runner.failed());
     break;
   }
-  std::printf("%d passed, %d failed\n", runner.passed(), runner.failed());
+  if (speaks) std::printf("%d passed, %d failed\n", runner.passed(), runner.failed());
   return runner.failed() == 0 ? 0 : 1;
 }
 
@@ -102,9 +131,10 @@ int main(int argc, char** argv) {
   tutti::Options options;
   if (!tutti::parse_options(argc, argv, &options)) {
     std::fprintf(stderr,
-                 "usage: matrix_test [--full] [--seed N] [--case NAME] [--no-large] [--part K/N] "
-                 "[--list] [--verbose]\n");
+                 "usage: matrix_test [--transport NAME] [--full] [--seed N] [--case NAME] "
+                 "[--no-large] [--part K/N] [--list] [--verbose]\n");
     return 2;
   }
-  return tutti::run(options);
+  const std::unique_ptr<tutti::Team> team = tutti::make_team(options);
+  return team == nullptr ? 2 : tutti::run(options, *team);
 }

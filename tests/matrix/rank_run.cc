@@ -35,8 +35,8 @@ RankRun::RankRun(const Problem& problem, Variant variant, int rank, uint64_t sal
   recv_kind_ = kind_of(variant.memory, mine + 1);
 }
 
-std::string RankRun::run(SharedState& shared) {
-  if (case_.call == Call::kBarrier) return run_barriers(shared);
+std::string RankRun::run(const Entries& entries) {
+  if (case_.call == Call::kBarrier) return run_barriers(entries);
   if (in_place_) {
     lay_out_in_place();
   } else {
@@ -139,21 +139,22 @@ std::string RankRun::call_and_check() {
   return wrong.empty() ? wrong : "recvbuff: " + wrong;
 }
 
-std::string RankRun::run_barriers(SharedState& shared) {
+std::string RankRun::run_barriers(const Entries& entries) {
   std::string wrong;
   for (int i = 0; i < kBarriers; ++i) {
     // Some ranks come late: a barrier that does not wait for them shows.
     const uint64_t dice = mix_bits(static_cast<uint64_t>(i) * 16 + static_cast<uint64_t>(rank_));
     volatile int delay = dice % 4 == 0 ? 20000 : 0;
     while (delay > 0) delay = delay - 1;
+    const uint64_t entry = entries.turn * kBarriers + static_cast<uint64_t>(i) + 1;
     // release and acquire: what a rank counted before its barrier, all ranks see after theirs
-    shared.entered.fetch_add(1, std::memory_order_acq_rel);
+    entries.counters[rank_].store(entry, std::memory_order_release);
     if (tuttiBarrier(comm_, nullptr) != tuttiSuccess) return failure("barrier");
-    const int entered = shared.entered.load(std::memory_order_acquire);
-    const int wanted = case_.nranks * (i + 1);
-    if (entered >= wanted || !wrong.empty()) continue;
-    wrong = "left barrier " + std::to_string(i) + " when " + std::to_string(entered) +
-            " entries of " + std::to_string(wanted) + " had been made";
+    for (int r = 0; r < case_.nranks && wrong.empty(); ++r) {
+      if (entries.counters[r].load(std::memory_order_acquire) >= entry) continue;
+      wrong = "left barrier " + std::to_string(i) + " before rank " + std::to_string(r) +
+              " had entered it";
+    }
   }
   return wrong;
 }

@@ -19,9 +19,11 @@ struct RankAreas {
   Area recv;
 };
 
-// What the ranks of one case share.
-struct SharedState {
-  std::atomic<int> entered{0};  // barriers called, all ranks together
+// How a case of barriers tells who has entered how many: one counter per rank, which all ranks of
+// the team share and which never goes down.
+struct Entries {
+  std::atomic<uint64_t>* counters;
+  uint64_t turn;  // cases that the team has run before
 };
 
 class RankRun {
@@ -31,14 +33,14 @@ class RankRun {
           RankAreas* areas);
 
   // What went wrong, or "".
-  std::string run(SharedState& shared);
+  std::string run(const Entries& entries);
   bool call_failed() const { return call_failed_; }
 
  private:
   void lay_out();
   void lay_out_in_place();
   std::string call_and_check();
-  std::string run_barriers(SharedState& shared);
+  std::string run_barriers(const Entries& entries);
   tuttiResult_t call();
   tuttiResult_t call_uneven();
   tuttiResult_t call_point_to_point();

@@ -1,8 +1,8 @@
-// Runner: runs groups of cases on a team of rank threads and counts what passed. Thread: one.
+// Runner: runs groups of cases on a team of ranks and counts what passed: the same in every process
+// of the team. Thread: one.
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <string>
 
 #include "tests/matrix/communicators.h"
@@ -12,27 +12,23 @@ namespace tutti {
 
 class Runner {
  public:
-  explicit Runner(uint64_t seed);
+  Runner(uint64_t seed, Team& team) : seed_(seed), team_(team), communicators_(team) {}
 
-  // Runs every variant of the group; prints what fails.
+  // Runs every variant of the group; a process prints what fails on its ranks.
   void run(const Group& group);
   int passed() const { return passed_; }
   int failed() const { return failed_; }
 
  private:
-  static constexpr int kMostRanks = 8;
-  // A case that takes longer hangs, even on a loaded machine under a sanitizer.
-  static constexpr std::chrono::seconds kLimit{300};
-
   void run_variant(const Problem& problem, const Case& c);
   void fail(const std::string& name, const std::string& text);
 
   const uint64_t seed_;
-  std::array<RankAreas, kMostRanks> areas_;
+  Team& team_;
+  std::array<RankAreas, Team::kMostRanks> areas_;
   Communicators communicators_;
   int passed_ = 0;
   int failed_ = 0;
-  RankTeam team_{kMostRanks, kLimit};  // last: its threads use all of the above
 };
 
 }  // namespace tutti
