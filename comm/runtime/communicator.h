@@ -138,6 +138,8 @@ class Communicator final : public Pollable {
   Status from_peer(const Failure& failure) const;
   Status drain();
   Status wait_locked(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
+  // For lambdas that run under the drive mutex, which the compiler cannot know.
+  void assert_held() const TUTTI_THREAD_ANNOTATION(assert_capability(drive_mutex_)) {}
   void count_pending() TUTTI_REQUIRES(drive_mutex_) {
     pending_.store(sequencer_.pending(), std::memory_order_release);
   }

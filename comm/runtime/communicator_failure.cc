@@ -31,7 +31,8 @@ void Communicator::check() {
   int sick_peer = -1;
   const int64_t now = now_ns();
   Operation* late = nullptr;
-  sequencer_.each_running([&](Operation& operation) TUTTI_REQUIRES(drive_mutex_) {
+  sequencer_.each_running([&](Operation& operation) {
+    assert_held();
     if (sick == nullptr) {
       why = health_of(operation, &sick_peer);
       if (!why.ok()) sick = &operation;

@@ -154,9 +154,9 @@ typedef struct {
         NULL, 0.0, TUTTI_CONFIG_UNSET_INT, 0, NULL                                               \
   }
 
-/* Creates one communicator of nranks ranks that live in this process: comms[r] is rank r, meant for
- * one thread each, or for one thread that groups its calls. config may be NULL. On failure nothing
- * is created and comms[] is set to NULL. */
+/* Creates one communicator of nranks (1 to 4096) ranks that live in this process: comms[r] is rank
+ * r, meant for one thread each, or for one thread that groups its calls. config may be NULL. On
+ * failure nothing is created and comms[] is set to NULL. */
 TUTTI_API tuttiResult_t tuttiCommInitAll(tuttiComm_t* comms, int nranks,
                                          const tuttiConfig_t* config);
 
@@ -243,7 +243,9 @@ TUTTI_API tuttiResult_t tuttiCommRegister(tuttiComm_t comm, void* ptr, size_t by
                                           tuttiWindow_t* window);
 TUTTI_API tuttiResult_t tuttiCommDeregister(tuttiComm_t comm, tuttiWindow_t window);
 
-/* The native stream of the device that owns the buffers; NULL: do it now and wait. */
+/* The native stream of the device that owns the buffers; NULL: do it now and wait. Operations on a
+ * stream move on in other threads: over MPI below MPI_THREAD_MULTIPLE they are tuttiInvalidUsage.
+ */
 typedef void* tuttiStream_t;
 TUTTI_API tuttiResult_t tuttiStreamCreate(tuttiStream_t* stream); /* of the host device */
 TUTTI_API tuttiResult_t tuttiStreamDestroy(tuttiStream_t stream); /* tuttiInvalidUsage while busy */
