@@ -16,25 +16,6 @@ namespace {
 
 using CreateTest = ApiTest;
 
-// Rank and size of `comm`, and that it works: ranks add up.
-void expect_member(tuttiComm_t comm, int rank, int n) {
-  ASSERT_NE(comm, nullptr);
-  int value = -1;
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommUserRank(comm, &value)));
-  EXPECT_EQ(value, rank);
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommCount(comm, &value)));
-  EXPECT_EQ(value, n);
-  int32_t sum = rank;
-  EXPECT_TRUE(
-      returns(tuttiSuccess, tuttiAllReduce(&sum, &sum, 1, tuttiInt32, tuttiSum, comm, nullptr)));
-  EXPECT_EQ(sum, n * (n - 1) / 2);
-}
-
-void finish(tuttiComm_t comm) {
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommFinalize(comm)));
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDestroy(comm)));
-}
-
 tuttiResult_t wait_for_creation(tuttiComm_t comm) {
   tuttiResult_t async = tuttiInProgress;
   EXPECT_TRUE(wait_until([&] {

@@ -72,6 +72,26 @@ inline tuttiConfig_t config_with_timeout(double seconds) {
   return config;
 }
 
+// Rank and size of `comm`, and that it works: ranks add up.
+inline void expect_member(tuttiComm_t comm, int rank, int n) {
+  ASSERT_NE(comm, nullptr);
+  int value = -1;
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommUserRank(comm, &value)));
+  EXPECT_EQ(value, rank);
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommCount(comm, &value)));
+  EXPECT_EQ(value, n);
+  int32_t sum = rank;
+  EXPECT_TRUE(
+      returns(tuttiSuccess, tuttiAllReduce(&sum, &sum, 1, tuttiInt32, tuttiSum, comm, nullptr)));
+  EXPECT_EQ(sum, n * (n - 1) / 2);
+}
+
+// Ends `comm` in good order.
+inline void finish(tuttiComm_t comm) {
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommFinalize(comm)));
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDestroy(comm)));
+}
+
 // Runs fn(rank) for each rank on a thread of its own.
 template <typename Function>
 void on_ranks(int n, Function fn) {

@@ -10,22 +10,6 @@ namespace {
 
 using WorldTest = ApiTest;
 
-void expect_works(tuttiComm_t comm, int rank, int n) {
-  ASSERT_NE(comm, nullptr);
-  int value = -1;
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommUserRank(comm, &value)));
-  EXPECT_EQ(value, rank);
-  int32_t sum = rank;
-  EXPECT_TRUE(
-      returns(tuttiSuccess, tuttiAllReduce(&sum, &sum, 1, tuttiInt32, tuttiSum, comm, nullptr)));
-  EXPECT_EQ(sum, n * (n - 1) / 2);
-}
-
-void finish(tuttiComm_t comm) {
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommFinalize(comm)));
-  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDestroy(comm)));
-}
-
 tuttiUniqueId new_id() {
   tuttiUniqueId id;
   EXPECT_TRUE(returns(tuttiSuccess, tuttiGetUniqueId(&id)));
@@ -38,11 +22,11 @@ TEST_F(WorldTest, ByUniqueId) {
     on_ranks(n, [&](int rank) {
       tuttiComm_t comm = nullptr;
       ASSERT_TRUE(returns(tuttiSuccess, tuttiCommInitRank(&comm, n, id, rank)));
-      expect_works(comm, rank, n);
+      expect_member(comm, rank, n);
       // What is made out of it works like any other communicator.
       tuttiComm_t half = nullptr;
       ASSERT_TRUE(returns(tuttiSuccess, tuttiCommSplit(comm, rank % 2, 0, &half, nullptr)));
-      expect_works(half, rank / 2, (n + (rank + 1) % 2) / 2);
+      expect_member(half, rank / 2, (n + (rank + 1) % 2) / 2);
       finish(half);
       finish(comm);
     });
@@ -58,7 +42,7 @@ TEST_F(WorldTest, ManyJobsAtOnce) {
     const int rank = thread % 2;
     ASSERT_TRUE(returns(tuttiSuccess,
                         tuttiCommInitRank(&comm, 2, ids[static_cast<size_t>(thread / 2)], rank)));
-    expect_works(comm, rank, 2);
+    expect_member(comm, rank, 2);
     finish(comm);
   });
 }
@@ -77,7 +61,7 @@ TEST_F(WorldTest, WithoutBlocking) {
       return async != tuttiInProgress;
     }));
     ASSERT_EQ(async, tuttiSuccess) << last_error(comm);
-    expect_works(comm, rank, 2);
+    expect_member(comm, rank, 2);
     finish(comm);
   });
 }
@@ -202,7 +186,7 @@ TEST_F(WorldTest, ByAFunctionOfTheCaller) {
     tuttiComm_t comm = nullptr;
     ASSERT_TRUE(returns(
         tuttiSuccess, tuttiCommInitExchange(&comm, 3, rank, Table::all_gather, &context, nullptr)));
-    expect_works(comm, rank, 3);
+    expect_member(comm, rank, 3);
     finish(comm);
   });
 }

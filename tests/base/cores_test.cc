@@ -1,9 +1,10 @@
 #include "comm/base/cores.h"
 
-#include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <string>
+
+#include "tests/support/temp_folder.h"
 
 namespace tutti {
 namespace {
@@ -13,13 +14,6 @@ namespace fs = std::filesystem;
 // A made-up /sys/fs/cgroup and /proc/self/cgroup.
 class Cores : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "tutti-cores-XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   void write(const std::string& path, const std::string& text) {
     const fs::path full = folder_ / path;
     fs::create_directories(full.parent_path());
@@ -27,7 +21,8 @@ class Cores : public testing::Test {
   }
   int quota() { return cgroup_core_quota((folder_ / "self").string(), (folder_ / "fs").string()); }
 
-  fs::path folder_;
+  const TempFolder temp_;
+  const fs::path folder_ = temp_.path();
 };
 
 TEST_F(Cores, NoFilesMeansNoLimit) { EXPECT_EQ(quota(), 0); }

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +18,7 @@
 
 #include "comm/bootstrap/callback_exchange.h"
 #include "comm/bootstrap/file_exchange.h"
+#include "tests/support/temp_folder.h"
 
 namespace tutti {
 namespace {
@@ -70,17 +70,10 @@ TEST(CallbackExchange, AFunctionThatDoesSomethingElseIsFound) {
 
 class FileExchangeTest : public testing::Test {
  protected:
-  void SetUp() override {
-    alarm(60);
-    std::string name = testing::TempDir() + "/tutti-files-XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override {
-    std::filesystem::remove_all(folder_);
-    alarm(0);
-  }
-  std::string folder_;
+  void SetUp() override { alarm(60); }
+  void TearDown() override { alarm(0); }
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
 };
 
 // Several ranks and rounds, each on a thread that runs `before` first.

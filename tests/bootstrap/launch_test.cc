@@ -1,11 +1,11 @@
 #include "comm/bootstrap/launch.h"
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "tests/support/temp_folder.h"
 
 namespace tutti {
 namespace {
@@ -109,17 +109,11 @@ TEST(ReadLaunch, NamesWhatIsWrong) {
 class JobSecretTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = testing::TempDir() + "/tutti-secret-XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
     launch_.nranks = 2;
     // Unique, since the shared file is named after it.
     launch_.host = "127.0.0.1:" + folder_;
   }
-  void TearDown() override {
-    std::filesystem::remove_all(folder_);
-    unlink(secret_file_of(launch_).c_str());
-  }
+  void TearDown() override { unlink(secret_file_of(launch_).c_str()); }
   std::string write(const char* text, mode_t mode) {
     std::string path = folder_ + "/secret";
     std::ofstream(path) << text;
@@ -130,7 +124,8 @@ class JobSecretTest : public testing::Test {
     return job_secret(launch_, with(std::move(variables)), true,
                       {Deadline::after_ns(patience_ms * 1'000'000), nullptr});
   }
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   Launch launch_;
 };
 

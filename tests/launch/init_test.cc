@@ -9,6 +9,7 @@
 #include "comm/bootstrap/agreement.h"
 #include "comm/bootstrap/file_exchange.h"
 #include "tests/launch/job.h"
+#include "tests/support/temp_folder.h"
 
 namespace tutti {
 namespace {

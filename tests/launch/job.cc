@@ -124,15 +124,6 @@ std::vector<Program> helper_job(const std::string& folder, int n,
   return programs;
 }
 
-TempFolder::TempFolder() : path_(testing::TempDir() + "/tutti-launch-XXXXXX") {
-  EXPECT_NE(mkdtemp(path_.data()), nullptr);
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 HeldPort::HeldPort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;

@@ -25,19 +25,6 @@ std::vector<Outcome> run_all(const std::vector<Program>& programs, int limit_s =
 std::vector<Program> helper_job(const std::string& folder, int n,
                                 const std::vector<std::string>& arguments);
 
-// A fresh folder of mode 0700, removed with all in it.
-class TempFolder {
- public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 // A port that is bound on the loopback, without anybody listening, while this lives.
 class HeldPort {
  public:

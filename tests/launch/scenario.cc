@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "comm/base/unique_fd.h"
+#include "tests/support/temp_folder.h"
 
 namespace tutti {
 namespace {

@@ -46,7 +46,7 @@ RULES = {
     "docs": ["comm/include", "transports/transport.h"],
 }
 # Each folder under transports/ is a layer of its own: the seam and itself, never another one.
-TRANSPORT_RULE = SEAM + MODULE
+TRANSPORT_RULE = SEAM + MODULE + ["transports/registrations.h"]
 
 # Third-party includes that only these files may have: a slow or replaceable library stays behind
 # one door.

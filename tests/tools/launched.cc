@@ -170,12 +170,4 @@ bool is_stopped_in_time(pid_t pid) {
 
 bool is_gone(pid_t pid) { return pid > 0 && kill(pid, 0) != 0 && errno == ESRCH; }
 
-TestFolder::TestFolder() : path_(testing::TempDir() + "launched-XXXXXX") {
-  if (mkdtemp(path_.data()) == nullptr) path_.clear();
-}
-
-TestFolder::~TestFolder() { std::filesystem::remove_all(path_); }
-
-bool TestFolder::empty() const { return std::filesystem::is_empty(path_); }
-
 }  // namespace tutti

@@ -65,19 +65,4 @@ bool is_gone(pid_t pid);
 // By a signal, sooner or later.
 bool is_stopped_in_time(pid_t pid);
 
-// A fresh folder, removed at the end.
-class TestFolder {
- public:
-  TestFolder();
-  ~TestFolder();
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-  bool empty() const;
-
- private:
-  std::string path_;
-};
-
 }  // namespace tutti

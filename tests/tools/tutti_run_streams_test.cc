@@ -1,6 +1,5 @@
 // tutti-run from outside: what ranks see, and how their output comes out.
 #include <algorithm>
-#include <cstdlib>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "comm/base/unique_fd.h"
+#include "tests/support/temp_folder.h"
 #include "tests/tools/launched.h"
 
 namespace tutti {
@@ -28,7 +28,7 @@ std::string value_of(const std::string& name, const std::vector<std::string>& en
 }
 
 TEST(TuttiRunStreams, EnvironmentOfRanks) {
-  const TestFolder folder;
+  const TempFolder folder;
   LaunchSetup setup{{"-n", "3", "sh", "-c", "env; stat -c 'mode=%a' ${TUTTI_RENDEZVOUS#file://}"}};
   setup.environment = {"RANK=5",
                        "WORLD_SIZE=9",
@@ -69,7 +69,7 @@ TEST(TuttiRunStreams, EnvironmentOfRanks) {
 }
 
 TEST(TuttiRunStreams, FolderGoesWithItsFiles) {
-  const TestFolder folder;
+  const TempFolder folder;
   LaunchSetup setup{shell(2, "cd ${TUTTI_RENDEZVOUS#file://}; mkdir -p a/b; touch a/b/c; exit 1")};
   setup.environment = {"TMPDIR=" + folder.path()};
   Launched run(setup);
@@ -151,7 +151,7 @@ TEST(TuttiRunStreams, ReaderThatLeaves) {
 }
 
 TEST(TuttiRunStreams, OutputThatIsLostIsNoSuccess) {
-  const TestFolder folder;
+  const TempFolder folder;
   const std::string fifo = folder.path() + "/go";
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   Launched run(shell(1, "read line <" + fifo + "; echo $line; exit 0"));

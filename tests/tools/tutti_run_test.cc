@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "tests/support/temp_folder.h"
 #include "tests/tools/launched.h"
 
 namespace tutti {
@@ -141,7 +142,7 @@ TEST(TuttiRun, SecondSignalKills) {
 }
 
 TEST(TuttiRun, SuspendAndContinue) {
-  const TestFolder folder;
+  const TempFolder folder;
   const std::string fifo = folder.path() + "/go";
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   Launched run(ranks(1, "echo here pid $$; read line <" + fifo + "; echo $line"));
@@ -158,7 +159,7 @@ TEST(TuttiRun, SuspendAndContinue) {
 }
 
 TEST(TuttiRun, KilledLauncherTakesRanksWithIt) {
-  const TestFolder folder;           // what a launcher killed like this cannot remove is in there
+  const TempFolder folder;           // what a launcher killed like this cannot remove is in there
   prctl(PR_SET_CHILD_SUBREAPER, 1);  // so that the ranks become ours to wait for
   LaunchSetup setup{ranks(3, "echo here $TUTTI_RANK pid $$; exec sleep 1000")};
   setup.environment = {"TMPDIR=" + folder.path()};

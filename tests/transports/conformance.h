@@ -20,6 +20,8 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/wait.h"
+#include "transports/builtin.h"
+#include "transports/decorators/fault.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -34,6 +36,47 @@ struct TransportCase {
 };
 
 std::vector<TransportCase> conformance_cases();
+
+// n endpoints of a transport that needs no domain.
+inline Endpoints make_endpoints(const char* transport, int n) {
+  Endpoints endpoints;
+  for (int i = 0; i < n; ++i) {
+    TransportContext context;
+    context.number = i;
+    context.nranks = n;
+    auto made = make_transport(transport, context);
+    EXPECT_TRUE(made.ok()) << made.status().text();
+    if (!made.ok()) return {};
+    endpoints.push_back(std::move(made.value()));
+  }
+  return endpoints;
+}
+
+// `inner` behind the fault decorator.
+inline TransportCase with_faults(const TransportCase& inner, const std::string& name,
+                                 const FaultOptions& options) {
+  TransportCase c = inner;
+  c.name = name;
+  c.offers_arrive = inner.offers_arrive && options.hide_offer == 0;
+  c.make = [make = inner.make, options](int n) {
+    Endpoints endpoints;
+    for (auto& endpoint : make(n)) {
+      endpoints.push_back(std::make_unique<FaultTransport>(std::move(endpoint), options));
+    }
+    return endpoints;
+  };
+  return c;
+}
+
+// Late messages and calls that report nothing now and then.
+inline FaultOptions shaky(uint64_t seed) {
+  FaultOptions options;
+  options.seed = seed;
+  options.delay = 0.1;
+  options.max_delay_polls = 5;
+  options.stall = 0.2;
+  return options;
+}
 
 inline void PrintTo(const TransportCase& c, std::ostream* out) { *out << c.name; }
 

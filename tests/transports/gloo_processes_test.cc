@@ -1,6 +1,5 @@
 // The gloo transport between processes: traffic, and a peer that is killed.
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <spawn.h>
@@ -11,6 +10,7 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/wait.h"
+#include "tests/support/temp_folder.h"
 
 extern char** environ;
 
@@ -31,19 +31,13 @@ bool wait_for(Condition done, int64_t limit_ns) {
 
 class GlooProcesses : public testing::Test {
  protected:
-  void SetUp() override {
-    alarm(120);
-    std::string name = (std::filesystem::temp_directory_path() / "gloo_test.XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    dir_ = name;
-  }
+  void SetUp() override { alarm(120); }
   void TearDown() override {
     for (const pid_t pid : running_) {
       if (pid <= 0) continue;
       kill(pid, SIGKILL);
       waitpid(pid, nullptr, 0);
     }
-    std::filesystem::remove_all(dir_);
     alarm(0);
   }
 
@@ -68,7 +62,8 @@ class GlooProcesses : public testing::Test {
     return status;
   }
 
-  std::string dir_;
+  const TempFolder temp_;
+  const std::string& dir_ = temp_.path();
   std::vector<pid_t> running_;
 };
 

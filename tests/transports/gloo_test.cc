@@ -6,7 +6,6 @@
 
 #include "tests/transports/conformance.h"
 #include "transports/builtin.h"
-#include "transports/decorators/fault.h"
 
 namespace tutti {
 namespace {
@@ -14,38 +13,7 @@ namespace {
 // Longer messages wait for the receiver to say where they go.
 constexpr size_t kEagerBytes = 131'072;
 
-Endpoints make_gloo(int n) {
-  Endpoints endpoints;
-  for (int i = 0; i < n; ++i) {
-    TransportContext context;
-    context.number = i;
-    context.nranks = n;
-    auto made = make_transport("gloo", context);
-    EXPECT_TRUE(made.ok()) << made.status().text();
-    if (!made.ok()) return {};
-    endpoints.push_back(std::move(made.value()));
-  }
-  return endpoints;
-}
-
-TransportCase shaky(uint64_t seed) {
-  FaultOptions options;
-  options.seed = seed;
-  options.delay = 0.1;
-  options.max_delay_polls = 5;
-  options.stall = 0.2;
-  TransportCase c;
-  c.name = "gloo_fault_" + std::to_string(seed);
-  c.ends_at_once = false;
-  c.make = [options](int n) {
-    Endpoints endpoints;
-    for (auto& inner : make_gloo(n)) {
-      endpoints.push_back(std::make_unique<FaultTransport>(std::move(inner), options));
-    }
-    return endpoints;
-  };
-  return c;
-}
+Endpoints make_gloo(int n) { return make_endpoints("gloo", n); }
 
 class Gloo : public testing::Test {
  protected:
@@ -299,7 +267,8 @@ std::vector<TransportCase> conformance_cases() {
   gloo.name = "gloo";
   gloo.make = make_gloo;
   gloo.ends_at_once = false;
-  return {gloo, shaky(1), shaky(2)};
+  return {gloo, with_faults(gloo, "gloo_fault_1", shaky(1)),
+          with_faults(gloo, "gloo_fault_2", shaky(2))};
 }
 
 }  // namespace tutti

@@ -5,43 +5,12 @@
 
 #include "tests/transports/conformance.h"
 #include "transports/builtin.h"
-#include "transports/decorators/fault.h"
 #include "transports/module.h"
 
 namespace tutti {
 namespace {
 
-Endpoints make_mpi(int n) {
-  Endpoints endpoints;
-  for (int i = 0; i < n; ++i) {
-    TransportContext context;
-    context.number = i;
-    context.nranks = n;
-    auto made = make_transport("mpi", context);
-    EXPECT_TRUE(made.ok()) << made.status().text();
-    if (!made.ok()) return {};
-    endpoints.push_back(std::move(made.value()));
-  }
-  return endpoints;
-}
-
-TransportCase shaky(uint64_t seed) {
-  FaultOptions options;
-  options.seed = seed;
-  options.delay = 0.1;
-  options.max_delay_polls = 5;
-  options.stall = 0.2;
-  TransportCase c;
-  c.name = "mpi_fault_" + std::to_string(seed);
-  c.make = [options](int n) {
-    Endpoints endpoints;
-    for (auto& inner : make_mpi(n)) {
-      endpoints.push_back(std::make_unique<FaultTransport>(std::move(inner), options));
-    }
-    return endpoints;
-  };
-  return c;
-}
+Endpoints make_mpi(int n) { return make_endpoints("mpi", n); }
 
 // MPI must be finalised before the program ends, and only after all tests.
 class FinalizeAtEnd : public testing::Environment {
@@ -65,7 +34,10 @@ testing::Environment* const kFinalizeAtEnd =
 
 }  // namespace
 
-std::vector<TransportCase> conformance_cases() { return {{"mpi", make_mpi}, shaky(1)}; }
+std::vector<TransportCase> conformance_cases() {
+  const TransportCase mpi = {"mpi", make_mpi};
+  return {mpi, with_faults(mpi, "mpi_fault_1", shaky(1))};
+}
 
 namespace {
 

@@ -243,26 +243,6 @@ Result<void*> GlooTransport::alloc(size_t bytes) {
 
 void GlooTransport::free(void* base) { std::free(base); }
 
-Status GlooTransport::register_memory(void* base, size_t bytes, uint64_t* handle) {
-  if (base == nullptr || bytes == 0 || bytes > UINTPTR_MAX - reinterpret_cast<uintptr_t>(base)) {
-    return error(Code::kInvalidArgument, "gloo %d: cannot register %zu bytes at %p", number_, bytes,
-                 base);
-  }
-  MutexLock lock(mutex_);
-  *handle = next_handle_++;
-  registrations_.emplace(*handle, iovec{base, bytes});
-  return Status();
-}
-
-Status GlooTransport::deregister_memory(uint64_t handle) {
-  MutexLock lock(mutex_);
-  if (registrations_.erase(handle) == 0) {
-    return error(Code::kInvalidArgument, "gloo %d: registration %llu is unknown", number_,
-                 static_cast<unsigned long long>(handle));
-  }
-  return Status();
-}
-
 void GlooTransport::progress() {
   for (const auto& link : links_) {
     if (link) link->progress();

@@ -22,13 +22,13 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "comm/base/mutex.h"
 #include "transports/builtin.h"
 #include "transports/gloo/library.h"
 #include "transports/gloo/link.h"
+#include "transports/registrations.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -51,8 +51,10 @@ class GlooTransport final : public Transport {
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
-  Status deregister_memory(uint64_t handle) override;
+  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
+    return registrations_.add(base, bytes, handle);
+  }
+  Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
   void progress() override;
   int wait_fd() const override { return -1; }
   void abort(uint64_t comm) override;
@@ -71,6 +73,7 @@ class GlooTransport final : public Transport {
   const int number_;
   const int nranks_;
   Capabilities capabilities_;
+  Registrations registrations_{"gloo", number_};
   std::string address_;
   std::shared_ptr<gloo::transport::Device> device_;
   std::array<std::shared_ptr<gloo::transport::Context>, kPairs> contexts_;
@@ -83,8 +86,6 @@ class GlooTransport final : public Transport {
   bool connecting_runs_ TUTTI_GUARDED_BY(mutex_) = false;
   bool stopping_ TUTTI_GUARDED_BY(mutex_) = false;
   std::vector<Link*> to_connect_ TUTTI_GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, iovec> registrations_ TUTTI_GUARDED_BY(mutex_);
-  uint64_t next_handle_ TUTTI_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace tutti

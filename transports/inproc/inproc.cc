@@ -133,26 +133,6 @@ void InprocTransport::free(void* base) {
   std::free(base);
 }
 
-Status InprocTransport::register_memory(void* base, size_t bytes, uint64_t* handle) {
-  if (base == nullptr || bytes == 0 || bytes > UINTPTR_MAX - reinterpret_cast<uintptr_t>(base)) {
-    return error(Code::kInvalidArgument, "inproc %d: cannot register %zu bytes at %p", number_,
-                 bytes, base);
-  }
-  MutexLock lock(mutex_);
-  *handle = next_handle_++;
-  registrations_.emplace(*handle, iovec{base, bytes});
-  return Status();
-}
-
-Status InprocTransport::deregister_memory(uint64_t handle) {
-  MutexLock lock(mutex_);
-  if (registrations_.erase(handle) == 0) {
-    return error(Code::kInvalidArgument, "inproc %d: registration %llu is unknown", number_,
-                 static_cast<unsigned long long>(handle));
-  }
-  return Status();
-}
-
 void InprocTransport::abort(uint64_t comm) { domain_->abort(id_, comm); }
 
 }  // namespace tutti

@@ -23,6 +23,7 @@
 
 #include "comm/base/mutex.h"
 #include "transports/inproc/domain.h"
+#include "transports/registrations.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -45,8 +46,10 @@ class InprocTransport final : public Transport {
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
-  Status deregister_memory(uint64_t handle) override;
+  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
+    return registrations_.add(base, bytes, handle);
+  }
+  Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
   void progress() override {}
   int wait_fd() const override { return -1; }
   void abort(uint64_t comm) override;
@@ -58,11 +61,10 @@ class InprocTransport final : public Transport {
   const int number_;
   const uint64_t id_;
   Capabilities capabilities_;
+  Registrations registrations_{"inproc", number_};
   Mutex mutex_;
   std::unordered_map<int, uint64_t> peers_ TUTTI_GUARDED_BY(mutex_);  // number -> endpoint id
   std::unordered_set<void*> blocks_ TUTTI_GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, iovec> registrations_ TUTTI_GUARDED_BY(mutex_);
-  uint64_t next_handle_ TUTTI_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace tutti

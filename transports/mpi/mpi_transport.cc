@@ -88,27 +88,6 @@ void MpiTransport::free(void* base) {
   std::free(base);
 }
 
-// MPI registers with its fabric what it sends from, by itself.
-Status MpiTransport::register_memory(void* base, size_t bytes, uint64_t* handle) {
-  if (base == nullptr || bytes == 0 || bytes > UINTPTR_MAX - reinterpret_cast<uintptr_t>(base)) {
-    return error(Code::kInvalidArgument, "mpi %d: cannot register %zu bytes at %p", number_, bytes,
-                 base);
-  }
-  MutexLock lock(mutex_);
-  *handle = next_handle_++;
-  registrations_.emplace(*handle, iovec{base, bytes});
-  return Status();
-}
-
-Status MpiTransport::deregister_memory(uint64_t handle) {
-  MutexLock lock(mutex_);
-  if (registrations_.erase(handle) == 0) {
-    return error(Code::kInvalidArgument, "mpi %d: registration %llu is unknown", number_,
-                 static_cast<unsigned long long>(handle));
-  }
-  return Status();
-}
-
 std::string MpiTransport::still_lent(uint64_t comm) const {
   MutexLock lock(world_->mutex);
   return world_->still_lent(endpoint_->serial(), comm);

@@ -19,11 +19,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "comm/base/mutex.h"
 #include "transports/mpi/endpoint.h"
+#include "transports/registrations.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -46,8 +46,11 @@ class MpiTransport final : public Transport {
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
-  Status deregister_memory(uint64_t handle) override;
+  // MPI registers with its fabric what it sends from, by itself.
+  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
+    return registrations_.add(base, bytes, handle);
+  }
+  Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
   void progress() override { world_->progress(); }
   int wait_fd() const override { return -1; }
   void abort(uint64_t comm) override { endpoint_->abort(comm); }
@@ -61,11 +64,10 @@ class MpiTransport final : public Transport {
   const int number_;
   const std::shared_ptr<MpiEndpoint> endpoint_;
   Capabilities capabilities_;
+  Registrations registrations_{"mpi", number_};
   mutable Mutex mutex_;
   bool finalized_ TUTTI_GUARDED_BY(mutex_) = false;
   std::unordered_set<void*> blocks_ TUTTI_GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, iovec> registrations_ TUTTI_GUARDED_BY(mutex_);
-  uint64_t next_handle_ TUTTI_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace tutti
