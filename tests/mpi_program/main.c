@@ -58,6 +58,13 @@ static void refuses_to_return_early(void) {
          tuttiCommInitMPI(&comm, MPI_COMM_WORLD, &config) == tuttiInvalidUsage && comm == NULL);
 }
 
+static void refuses_no_communicator(void) {
+  tuttiComm_t comm = NULL;
+  expect("MPI_COMM_NULL is refused",
+         tuttiCommInitMPI(&comm, MPI_COMM_NULL, NULL) == tuttiInvalidArgument && comm == NULL &&
+             strstr(tuttiGetLastError(NULL), "tuttiCommInitExchange") != NULL);
+}
+
 static void use(const char* transport) {
   tuttiConfig_t config = TUTTI_CONFIG_INITIALIZER;
   tuttiComm_t world, part, alone;
@@ -101,6 +108,7 @@ int main(int argc, char** argv) {
   MPI_Comm_rank(MPI_COMM_WORLD, &world_rank);
   MPI_Comm_size(MPI_COMM_WORLD, &nranks);
   refuses_to_return_early();
+  refuses_no_communicator();
   if (strcmp(argv[1], "refused") == 0) {
     be_refused();
   } else {

@@ -7,6 +7,7 @@
 #include <mpi.h>
 #include <sched.h>
 #include <string>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -49,6 +50,17 @@ testing::AssertionResult refuses(tuttiResult_t result, const std::string& what) 
 
 constexpr const char* kStream = "operations on a stream";
 constexpr const char* kCreation = "creations that do not block";
+
+// First of all tests, since those below open it.
+TEST(MpiOneThreadUnopened, AnotherThreadCannotOpenIt) {
+  tuttiConfig_t config = TUTTI_CONFIG_INITIALIZER;
+  config.transport = "mpi";
+  tuttiComm_t comm = nullptr;
+  std::thread([&] {
+    EXPECT_TRUE(refuses(tuttiCommInitEnv(&comm, &config), "the thread that initialised MPI"));
+  }).join();
+  EXPECT_EQ(comm, nullptr);
+}
 
 class MpiOneThread : public testing::Test {
  protected:

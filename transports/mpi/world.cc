@@ -35,6 +35,11 @@ Result<std::shared_ptr<MpiWorld>> MpiWorld::get() {
   Result<MpiStart> start = start_mpi();
   if (!start.ok()) return start.status();
   std::shared_ptr<MpiWorld> world(new MpiWorld(start.value()));
+  if (!world->may_call()) {
+    return error(Code::kInvalidUsage,
+                 "mpi runs at %s: it must be opened by the thread that initialised MPI",
+                 name_of_thread_level(start.value().level));
+  }
   Status opened = world->open();
   if (!opened.ok()) return opened;
   one.world = world;

@@ -25,15 +25,18 @@ static inline int tutti_mpi_all_gather(const void* mine, void* all, size_t bytes
 
 /* Creates a communicator with the ranks and numbers of `mpi_comm`. Collective over it. MPI must be
  * initialised; the call uses it from the calling thread only. config may be NULL; blocking 0 is
- * refused, because the exchange runs over the caller's MPI. Errors as tuttiCommInitExchange. */
+ * refused, because the exchange runs over the caller's MPI. tuttiInvalidArgument for MPI_COMM_NULL
+ * and before MPI_Init, else errors as tuttiCommInitExchange. */
 static inline tuttiResult_t tuttiCommInitMPI(tuttiComm_t* comm, MPI_Comm mpi_comm,
                                              const tuttiConfig_t* config) {
+  int ready = 0;
   int rank = 0;
   int nranks = 0;
   if (config != NULL && config->blocking == 0) return tuttiInvalidUsage;
-  if (MPI_Comm_rank(mpi_comm, &rank) != MPI_SUCCESS ||
+  MPI_Initialized(&ready);
+  if (!ready || mpi_comm == MPI_COMM_NULL || MPI_Comm_rank(mpi_comm, &rank) != MPI_SUCCESS ||
       MPI_Comm_size(mpi_comm, &nranks) != MPI_SUCCESS) {
-    return tuttiInvalidArgument;
+    nranks = 0; /* refused below, with a text */
   }
   return tuttiCommInitExchange(comm, nranks, rank, tutti_mpi_all_gather, &mpi_comm, config);
 }
