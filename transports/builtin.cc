@@ -5,6 +5,7 @@
 
 #include "transports/inproc/inproc.h"
 #include "transports/module.h"
+#include "transports/shm/shm.h"
 
 namespace tutti {
 namespace {
@@ -20,9 +21,13 @@ Result<std::unique_ptr<Transport>> make_inproc(const TransportContext& context) 
   return transport;
 }
 
-constexpr const char* kNames[] = {"inproc", "gloo", "mpi"};
+Result<std::unique_ptr<Transport>> make_shm(const TransportContext& context) {
+  return ShmTransport::open(context.number, context.secret);
+}
+
+constexpr const char* kNames[] = {"inproc", "shm", "gloo", "mpi"};
 // Null: a module brings it.
-constexpr Maker kMakers[] = {make_inproc, nullptr, nullptr};
+constexpr Maker kMakers[] = {make_inproc, make_shm, nullptr, nullptr};
 static_assert(std::size(kNames) == std::size(kMakers));
 
 Result<std::unique_ptr<Transport>> make_by_module(const char* name,

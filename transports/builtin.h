@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "comm/base/status.h"
+#include "comm/net/secret.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -25,6 +26,7 @@ struct TransportContext {
   int number = 0;                        // of this endpoint, 0..nranks-1
   int nranks = 1;                        // endpoints that will connect to each other
   std::string host;                      // gloo: the numeric address to listen on; "": loopback
+  Secret secret = {};                    // shm: of the job its endpoints belong to
 };
 
 // Names that make_transport knows, modules included whether installed or not, in order of

@@ -48,6 +48,7 @@ struct Capabilities {
   int max_parts;             // iovec entries per message
   bool view;                 // RecvChannel::view can show a message where it lies
   bool place;                // SendChannel::place can find an offered address
+  bool fetch = false;        // view() may show a message without parts: RecvChannel::fetch copies it
   WaitRungs rungs;           // how long to spin and yield before blocking
   // False: the library underneath allows calls from one thread only, at `thread_level` of its own
   // naming (static storage). Then only abort() may come from another thread.
@@ -93,6 +94,11 @@ class RecvChannel {
   // With Capabilities::view false it always answers null: use post_recv.
   virtual const Message* view() = 0;
   virtual void release() = 0;  // gives it back: the sender may reuse its memory
+  // Copies `bytes` from `offset` on of the message that view() shows without `parts`. kRemoteError
+  // when its memory is gone. Transports that show every message with parts do without.
+  virtual Status fetch(size_t /*offset*/, void* /*to*/, size_t /*bytes*/) {
+    return error(Code::kInternalError, "this transport has nothing to fetch");
+  }
   // Where the next message not yet posted for (nor shown) goes. view() shows no new message while
   // receives are posted. Borrowed until received() exceeds its number.
   // At most `slots` outstanding. A message of another length than posted is not written; last()

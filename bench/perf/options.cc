@@ -36,7 +36,7 @@ void add_options(Cli::Command& command, Raw* raw, Options* options) {
   command.option("-d,--dtype", &raw->dtype, "data type: i8 ... u64, f16, bf16, f32, ... (f32)");
   command.option("-o,--op", &raw->op, "operator: sum, prod, max, min, avg, band, ... (sum)");
   command.option("-r,--root", &raw->root, "always this root (else another one at each call)");
-  command.option("-t,--transport", &options->transport, "auto, inproc, gloo or mpi (auto)");
+  command.option("-t,--transport", &options->transport, "auto, inproc, shm, gloo or mpi (auto)");
   command.option("-m,--memory", &raw->memory, "malloc or registered (malloc)");
   command.option("-a,--algorithm", &options->algorithm, "see tutti-schedule (the selector's)");
   command.flag("--in-place", &options->in_place, "results over inputs");
@@ -124,8 +124,8 @@ Status take_types(const Raw& raw, Options* options) {
 
 Status take_names(const Raw& raw, Options* options) {
   const std::string& t = options->transport;
-  if (t != "auto" && t != "inproc" && t != "gloo" && t != "mpi") {
-    return wrong_value("-t", "auto, inproc, gloo or mpi", t);
+  if (t != "auto" && t != "inproc" && t != "shm" && t != "gloo" && t != "mpi") {
+    return wrong_value("-t", "auto, inproc, shm, gloo or mpi", t);
   }
   if (raw.memory != "malloc" && raw.memory != "registered") {
     return wrong_value("-m", "malloc or registered", raw.memory);

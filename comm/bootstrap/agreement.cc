@@ -86,20 +86,27 @@ Status check_agreement(const std::vector<RankCard>& cards) {
   return Status();
 }
 
-Result<std::string> common_transport(const std::vector<RankCard>& cards) {
+Result<std::vector<std::string>> common_transports(const std::vector<RankCard>& cards) {
+  std::vector<std::string> common;
   for (std::string_view name : split(cards.front().transports, ' ')) {
     const bool everywhere = std::all_of(cards.begin(), cards.end(), [name](const RankCard& card) {
       const std::vector<std::string_view> have = split(card.transports, ' ');
       return std::find(have.begin(), have.end(), name) != have.end();
     });
-    if (everywhere) return std::string(name);
+    if (everywhere) common.emplace_back(name);
   }
+  if (!common.empty()) return common;
   std::string who;
   for (size_t r = 0; r < cards.size() && r < 8; ++r) {
     who += (r == 0 ? "rank " : "; rank ") + std::to_string(r) + " (" + cards[r].host +
            "): " + (cards[r].transports.empty() ? "none" : cards[r].transports);
   }
   return error(Code::kUnsupported, "there is no transport that all ranks can use: %s", who.c_str());
+}
+
+bool on_one_host(const std::vector<RankCard>& cards) {
+  return std::all_of(cards.begin(), cards.end(),
+                     [&](const RankCard& card) { return card.boot == cards.front().boot; });
 }
 
 }  // namespace tutti

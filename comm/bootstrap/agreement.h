@@ -32,8 +32,11 @@ struct RankCard {
 // values are in the text.
 Status check_agreement(const std::vector<RankCard>& cards);
 
-// The first transport, by rank 0's preference, that every rank can use. kUnsupported when there is
-// none: the text lists who has what.
-Result<std::string> common_transport(const std::vector<RankCard>& cards);
+// The transports that every rank can use, by rank 0's preference. kUnsupported when there is none:
+// the text lists who has what.
+Result<std::vector<std::string>> common_transports(const std::vector<RankCard>& cards);
+
+// Whether all ranks run on one kernel, as far as they say.
+bool on_one_host(const std::vector<RankCard>& cards);
 
 }  // namespace tutti

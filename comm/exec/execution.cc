@@ -8,6 +8,10 @@ namespace {
 // Below this a message fits a few cache lines: an offer and its answer would cost more line flights
 // than they save.
 constexpr size_t kPlaceMinimumBytes = 4096;
+
+// What is fetched at a time: stays in the nearest cache until the kernel has read it, and is large
+// enough that the system call behind it does not show.
+constexpr size_t kFetchBytes = size_t{64} << 10;
 }  // namespace
 
 void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& header,
@@ -39,6 +43,9 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
     out_.resize(plan->most_operands);
     src_.resize(plan->most_operands);
     dst_.resize(plan->most_operands);
+  }
+  if (plan->capabilities.fetch && !plan->recvs.empty()) {
+    fetched_.resize(std::max(fetched_.size(), plan->most_operands * kFetchBytes));
   }
 }
 
@@ -212,6 +219,7 @@ Execution::StepResult Execution::gather_inputs(BoundLane& lane, const BoundStep&
     const StepResult ok = check(end, lane, o, step.bytes, *message);
     if (ok != StepResult::kDone) return ok;
     cursor = {message->parts, static_cast<uint32_t>(message->nparts)};
+    if (message->parts == nullptr) cursor.remote = end.channel;
   }
   return StepResult::kDone;
 }
@@ -263,33 +271,64 @@ int Execution::choose_destinations(const BoundStep& step) {
 
 Status Execution::compute(const BoundStep& step, int num_dst) {
   if (step.bytes == 0 || num_dst == 0) return Status();
-  const auto n_in = static_cast<size_t>(step.n_in);
-  const auto n_out = static_cast<size_t>(num_dst);
   bool whole = true;
-  for (size_t k = 0; k < n_in; ++k) {
+  for (size_t k = 0; k < step.n_in; ++k) {
     whole = whole && in_[k].num_parts == 1;
-    src_[k] = in_[k].parts[0].iov_base;
+    if (in_[k].num_parts > 0) src_[k] = in_[k].parts[0].iov_base;
   }
-  for (size_t k = 0; k < n_out; ++k) {
+  for (size_t k = 0; k < static_cast<size_t>(num_dst); ++k) {
     whole = whole && out_[k].num_parts == 1;
     dst_[k] = out_[k].parts[0].iov_base;
   }
   if (whole) return compute_span(step, step.bytes, num_dst);
+  if (in_[0].remote != nullptr && step.op != Op::kReduce && num_dst == 1) return fetch_copy(step);
+  return compute_parts(step, num_dst);
+}
 
-  // Ends that lie in several parts: walk all of them together, one common stretch at a time.
-  for (size_t k = 0; k < n_in; ++k) in_[k].whole = in_[k].parts[0];
+// Ends that lie in several parts or have to be fetched: walks all of them together, one common
+// stretch at a time.
+Status Execution::compute_parts(const BoundStep& step, int num_dst) {
+  const auto n_in = static_cast<size_t>(step.n_in);
+  const auto n_out = static_cast<size_t>(num_dst);
+  for (size_t k = 0; k < n_in; ++k) {
+    if (in_[k].remote == nullptr) in_[k].whole = in_[k].parts[0];
+  }
   for (size_t k = 0; k < n_out; ++k) out_[k].whole = out_[k].parts[0];
   for (size_t done = 0; done < step.bytes;) {
     size_t span = step.bytes - done;
-    for (size_t k = 0; k < n_in; ++k) span = std::min(span, in_[k].whole.iov_len);
+    for (size_t k = 0; k < n_in; ++k) {
+      span = std::min(span, in_[k].remote != nullptr ? kFetchBytes : in_[k].whole.iov_len);
+    }
     for (size_t k = 0; k < n_out; ++k) span = std::min(span, out_[k].whole.iov_len);
-    for (size_t k = 0; k < n_in; ++k) src_[k] = in_[k].whole.iov_base;
+    for (size_t k = 0; k < n_in; ++k) {
+      src_[k] = in_[k].whole.iov_base;
+      if (in_[k].remote == nullptr) continue;
+      std::byte* slice = fetched_.data() + k * kFetchBytes;
+      TUTTI_TRY(in_[k].remote->fetch(done, slice, span));
+      src_[k] = slice;
+    }
     for (size_t k = 0; k < n_out; ++k) dst_[k] = out_[k].whole.iov_base;
     TUTTI_TRY(compute_span(step, span, num_dst));
-    for (size_t k = 0; k < n_in; ++k) in_[k].skip(span);
+    for (size_t k = 0; k < n_in; ++k) {
+      if (in_[k].remote == nullptr) in_[k].skip(span);
+    }
     for (size_t k = 0; k < n_out; ++k) out_[k].skip(span);
     done += span;
   }
+  return Status();
+}
+
+// Straight to its only destination.
+Status Execution::fetch_copy(const BoundStep& step) {
+  const Cursor& out = out_[0];
+  size_t done = 0;
+  for (uint32_t i = 0; i < out.num_parts; ++i) {
+    if (out.parts[i].iov_len == 0) continue;
+    TUTTI_TRY(in_[0].remote->fetch(done, out.parts[i].iov_base, out.parts[i].iov_len));
+    done += out.parts[i].iov_len;
+  }
+  traffic_.bytes_loaded += step.bytes;
+  traffic_.bytes_stored += step.bytes;
   return Status();
 }
 

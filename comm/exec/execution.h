@@ -96,6 +96,8 @@ class Execution {
                    size_t expected, const Message& message);
   int choose_destinations(const BoundStep& step);
   Status compute(const BoundStep& step, int num_dst);
+  Status compute_parts(const BoundStep& step, int num_dst);
+  Status fetch_copy(const BoundStep& step);
   Status compute_span(const BoundStep& step, size_t bytes, int num_dst);
   void release_inputs(const BoundStep& step);
   bool post_outputs(BoundLane& lane, const BoundStep& step);
@@ -114,11 +116,13 @@ class Execution {
   }
 
   // One end of the kernel call being prepared: parts in memory, the first of them cut to what is
-  // left (`whole`) while several ends are walked together.
+  // left (`whole`) while several ends are walked together; or a message that this process cannot
+  // address, which `remote` fetches.
   struct Cursor {
     const iovec* parts = nullptr;
     uint32_t num_parts = 0;
     iovec whole{};
+    RecvChannel* remote = nullptr;
     void skip(size_t bytes);
   };
 
@@ -138,6 +142,7 @@ class Execution {
   std::vector<Cursor> out_;
   std::vector<const void*> src_;
   std::vector<void*> dst_;
+  std::vector<std::byte> fetched_;  // a slice for each input, where the transport needs it
 };
 
 }  // namespace tutti

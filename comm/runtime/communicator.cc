@@ -28,6 +28,7 @@ Communicator::~Communicator() {
   MutexLock lock(drive_mutex_);
   sequencer_.cancel(
       tutti::error(Code::kAborted, "%s: the communicator was destroyed", who().c_str()));
+  transport().free(scratch_);
 }
 
 std::string Communicator::who() const {
@@ -37,19 +38,18 @@ std::string Communicator::who() const {
 }
 
 Result<void*> Communicator::scratch(size_t bytes) {
-  if (bytes > scratch_bytes_) {
-    constexpr size_t kAlignment = 4096;
-    const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    scratch_.reset();
-    scratch_bytes_ = 0;
-    scratch_.reset(std::aligned_alloc(kAlignment, rounded));
-    if (!scratch_) {
-      return tutti::error(Code::kOutOfMemory, "%s: no memory for %zu bytes of scratch",
-                          who().c_str(), bytes);
-    }
-    scratch_bytes_ = rounded;
+  if (bytes <= scratch_bytes_) return scratch_;
+  transport().free(scratch_);
+  scratch_ = nullptr;
+  scratch_bytes_ = 0;
+  Result<void*> made = transport().alloc(bytes);
+  if (!made.ok()) {
+    return tutti::error(Code::kOutOfMemory, "%s: no memory for %zu bytes of scratch: %s",
+                        who().c_str(), bytes, made.status().text().c_str());
   }
-  return scratch_.get();
+  scratch_ = made.value();
+  scratch_bytes_ = bytes;
+  return scratch_;
 }
 
 Result<std::unique_ptr<Operation>> Communicator::make(CollectiveCall call) {

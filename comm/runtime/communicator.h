@@ -160,10 +160,7 @@ class Communicator final : public Pollable {
   std::vector<std::unique_ptr<Operation>> discarded_ TUTTI_GUARDED_BY(discarded_mutex_);
   std::atomic<size_t> pending_{0};
   std::atomic<bool> abort_requested_{false};
-  struct FreeDeleter {
-    void operator()(void* p) const { ::free(p); }
-  };
-  std::unique_ptr<void, FreeDeleter> scratch_;
+  void* scratch_ = nullptr;  // of the transport, so that peers reach it
   size_t scratch_bytes_ = 0;
   std::atomic<bool> ended_{false};  // release after ended_why_; pairs with acquire in error()
   mutable Mutex ended_mutex_;

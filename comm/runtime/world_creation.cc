@@ -61,15 +61,16 @@ class WorldMaker {
   Result<std::unique_ptr<Communicator>> make() {
     TUTTI_TRY(meet());
     TUTTI_TRY(exchange_cards());
-    TUTTI_TRY(exchange_addresses());
-    TUTTI_TRY(connect());
+    TUTTI_TRY(open_transport());
     return assemble();
   }
 
  private:
   Status meet();
   Status exchange_cards();
-  Status choose_transport();
+  Status choose_transports();
+  Status open_transport();
+  void join();
   Status exchange_addresses();
   Status connect();
   Status agree(const char* step, const Status& mine, std::string_view extra,
@@ -91,7 +92,9 @@ class WorldMaker {
   std::vector<RankCard> cards_;
   World world_;
   std::shared_ptr<const World> joined_;
+  std::vector<std::string> candidates_;  // transports, best first
   std::string transport_name_;
+  bool heard_ = true;  // the last round has reached every rank
   std::shared_ptr<Transport> transport_;
   std::vector<std::string> addresses_;
 };
@@ -120,8 +123,9 @@ Status WorldMaker::meet() {
 // Those this rank can use, by preference.
 std::string WorldMaker::own_transports() const {
   if (config_.transport != "auto") return config_.transport;
-  std::string names = plan_.by_mpi ? "mpi" : "";
-  if (open_module("gloo").ok()) names += names.empty() ? "gloo" : " gloo";
+  std::string names = "shm";
+  if (plan_.by_mpi) names += " mpi";
+  if (open_module("gloo").ok()) names += " gloo";
   return names;
 }
 
@@ -173,20 +177,25 @@ Status WorldMaker::exchange_cards() {
   world_.id = hash64(everything.data(), everything.size());
   world_.rank = plan_.rank;
   world_.secret = meeting_.secret.value_or(secret);
-  return choose_transport();
+  return choose_transports();
 }
 
-Status WorldMaker::choose_transport() {
+Status WorldMaker::choose_transports() {
   const bool together = in_one_process();
   if (config_.transport == "auto" && together) {
-    transport_name_ = "inproc";
+    candidates_ = {"inproc"};
   } else {
-    Result<std::string> common = common_transport(cards_);
+    Result<std::vector<std::string>> common = common_transports(cards_);
     if (!common.ok())
       return error(common.status().code(), "%s: %s", who().c_str(), common.status().text().c_str());
-    transport_name_ = common.value();
+    candidates_ = std::move(common.value());
+    if (config_.transport == "auto" && !on_one_host(cards_)) std::erase(candidates_, "shm");
   }
-  if (transport_name_ == "inproc" && !together) {
+  if (candidates_.empty()) {
+    return error(Code::kUnsupported, "%s: the ranks are on several hosts, and none of the "
+                 "transports between hosts is there on all of them", who().c_str());
+  }
+  if (candidates_[0] == "inproc" && !together) {
     return error(Code::kUnsupported,
                  "%s: transport inproc joins ranks of one process, and these are in several",
                  who().c_str());
@@ -207,12 +216,39 @@ Status WorldMaker::choose_transport() {
   return Status();
 }
 
+// The first candidate over which all ranks reach each other: processes of one host may be kept
+// apart by name spaces, which shows only when they try.
+Status WorldMaker::open_transport() {
+  if (!in_one_process()) join();
+  for (size_t i = 0;; ++i) {
+    transport_name_ = candidates_[i];
+    Status status = exchange_addresses();
+    if (status.ok()) status = connect();
+    if (status.ok() || !heard_ || i + 1 == candidates_.size()) return status;
+    process_.log().warn("%s: not over %s, next is %s: %s", who().c_str(), transport_name_.c_str(),
+                        candidates_[i + 1].c_str(), status.text().c_str());
+    transport_.reset();
+    addresses_.clear();
+  }
+}
+
+// From now on others may ask for this rank. It leaves the job when its last communicator goes.
+void WorldMaker::join() {
+  ControlPlane& plane = process_.control_plane();
+  joined_ = std::shared_ptr<const World>(new World(world_), [&plane](const World* world) {
+    plane.exit(*world);
+    delete world;
+  });
+  plane.enter(joined_);
+}
+
 // A round in which every rank says whether it is well so far, and gives `extra`.
 Status WorldMaker::agree(const char* step, const Status& mine, std::string_view extra,
                          std::vector<std::string>* all) {
   const std::string piece =
       BytesWriter().number(static_cast<uint32_t>(mine.code())).text(mine.text()).raw(extra).take();
   Result<std::vector<std::string>> got = meeting_.exchange->all_gather(piece, patience_);
+  heard_ = got.ok();
   TUTTI_TRY(mine);
   if (!got.ok()) return got.status();
   for (size_t r = 0; r < got.value().size(); ++r) {
@@ -233,6 +269,7 @@ Status WorldMaker::exchange_addresses() {
   context.domain = process_.domain();
   context.number = plan_.rank;
   context.nranks = plan_.nranks;
+  context.secret = world_.secret;
   if (plan_.nranks > 1) context.host = address_.host();
   Result<std::unique_ptr<Transport>> made = make_transport(transport_name_, context);
   Status mine = made.status();
@@ -244,15 +281,6 @@ Status WorldMaker::exchange_addresses() {
 }
 
 Status WorldMaker::connect() {
-  if (!in_one_process()) {
-    // From now on others may ask for this rank. It leaves the job when its last communicator goes.
-    ControlPlane& plane = process_.control_plane();
-    joined_ = std::shared_ptr<const World>(new World(world_), [&plane](const World* world) {
-      plane.exit(*world);
-      delete world;
-    });
-    plane.enter(joined_);
-  }
   Status mine;
   for (int r = 0; r < plan_.nranks && mine.ok(); ++r) {
     if (r != plan_.rank) mine = transport_->connect(r, addresses_[static_cast<size_t>(r)]);

@@ -55,9 +55,11 @@ TEST(CheckAgreement, AnotherVersionIsSeenWhateverFollowsIt) {
 }
 
 TEST(CommonTransport, TheFirstThatAllHave) {
-  EXPECT_EQ(common_transport({card("", "mpi gloo"), card("", "gloo mpi")}).value(), "mpi");
-  EXPECT_EQ(common_transport({card("", "mpi gloo"), card("", "gloo")}).value(), "gloo");
-  const auto none = common_transport({card("", "mpi"), card("", "")});
+  EXPECT_EQ(common_transports({card("", "mpi gloo"), card("", "gloo mpi")}).value(),
+            (std::vector<std::string>{"mpi", "gloo"}));
+  EXPECT_EQ(common_transports({card("", "mpi gloo"), card("", "gloo")}).value(),
+            std::vector<std::string>{"gloo"});
+  const auto none = common_transports({card("", "mpi"), card("", "")});
   EXPECT_EQ(none.status().code(), Code::kUnsupported);
   EXPECT_NE(none.status().text().find("rank 0 (a-host): mpi; rank 1 (a-host): none"),
             std::string::npos)

@@ -150,6 +150,29 @@ inline std::vector<std::byte> pattern(uint64_t seed, size_t bytes) {
 
 inline iovec part_of(std::vector<std::byte>& bytes) { return {bytes.data(), bytes.size()}; }
 
+// Zeros that peers may reach, of a transport that outlives it.
+class Block {
+ public:
+  Block(Transport& transport, size_t bytes) : transport_(transport), bytes_(bytes) {
+    auto made = transport.alloc(bytes);
+    EXPECT_TRUE(made.ok()) << made.status().text();
+    if (!made.ok()) return;
+    data_ = static_cast<std::byte*>(made.value());
+    std::memset(data_, 0, bytes);
+  }
+  ~Block() { transport_.free(data_); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  std::byte* data() const { return data_; }
+  iovec part() const { return {data_, bytes_}; }
+  std::vector<std::byte> copy() const { return {data_, data_ + bytes_}; }
+
+ private:
+  Transport& transport_;
+  const size_t bytes_;
+  std::byte* data_ = nullptr;
+};
+
 // Posts the bytes as one part, waiting for room. They stay borrowed.
 inline bool send_bytes(Transport& transport, SendChannel& channel, std::vector<std::byte>& bytes,
                        const OpHeader* header = nullptr) {
@@ -186,6 +209,24 @@ inline Taken land_message(Transport& transport, RecvChannel& channel, size_t byt
   return out;
 }
 
+// What a message that view() shows says, wherever it lies.
+inline std::vector<std::byte> bytes_of(RecvChannel& channel, const Message& message) {
+  std::vector<std::byte> out(message.bytes);
+  if (message.parts == nullptr) {
+    // In two pieces, the second first.
+    const size_t half = message.bytes / 2;
+    EXPECT_TRUE(channel.fetch(half, out.data() + half, message.bytes - half).ok());
+    EXPECT_TRUE(channel.fetch(0, out.data(), half).ok());
+    return out;
+  }
+  std::byte* to = out.data();
+  for (int i = 0; i < message.nparts; ++i) {
+    std::memcpy(to, message.parts[i].iov_base, message.parts[i].iov_len);
+    to += message.parts[i].iov_len;
+  }
+  return out;
+}
+
 // Takes the next message, of `bytes` bytes: by view where there is one, else by post_recv.
 inline Taken take_message(Transport& transport, RecvChannel& channel, size_t bytes) {
   if (!transport.capabilities().view) return land_message(transport, channel, bytes);
@@ -194,10 +235,7 @@ inline Taken take_message(Transport& transport, RecvChannel& channel, size_t byt
   if (!wait_for(transport, [&] { return (message = channel.view()) != nullptr; })) return out;
   note(*message, &out);
   EXPECT_EQ(message->bytes, bytes);
-  for (int i = 0; i < message->nparts && !out.placed; ++i) {
-    const auto* base = static_cast<const std::byte*>(message->parts[i].iov_base);
-    out.data.insert(out.data.end(), base, base + message->parts[i].iov_len);
-  }
+  if (!out.placed) out.data = bytes_of(channel, *message);
   channel.release();
   return out;
 }

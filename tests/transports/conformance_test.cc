@@ -221,7 +221,7 @@ TEST_P(Conformance, ViewStaysValidUntilRelease) {
       const Message* again = pipe.recv->view();
       ASSERT_NE(again, nullptr);
       ASSERT_EQ(again->bytes, bytes);
-      ASSERT_EQ(std::memcmp(again->parts[0].iov_base, out[0].data(), bytes), 0);
+      ASSERT_EQ(bytes_of(*pipe.recv, *again), out[0]);
       ASSERT_EQ(again->header->fingerprint, 3u);
     }
     pipe.recv->release();
@@ -248,7 +248,7 @@ TEST_P(Conformance, ReceivePostedWhileViewingIsForTheNextMessage) {
     pipe.recv->post_recv(&part, 1);
     for (int poll = 0; poll < 10; ++poll) ASSERT_EQ(pipe.recv->received(), n);
     EXPECT_EQ(pipe.recv->view(), shown);
-    EXPECT_EQ(std::memcmp(shown->parts[0].iov_base, first.data(), 700), 0);
+    EXPECT_EQ(bytes_of(*pipe.recv, *shown), first);
     pipe.recv->release();
     ASSERT_TRUE(wait_for(at(1), [&] { return pipe.recv->received() == n + 2; }));
     EXPECT_EQ(in, second);

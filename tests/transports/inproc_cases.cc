@@ -1,6 +1,7 @@
 // What the conformance suite runs with in transports_test: inproc, plain and behind decorators.
 #include "tests/transports/conformance.h"
 #include "transports/inproc/inproc.h"
+#include "transports/shm/shm.h"
 
 namespace tutti {
 namespace {
@@ -12,11 +13,23 @@ Endpoints make_inproc(int n) {
   return endpoints;
 }
 
+Endpoints make_shm(int n, const ShmOptions& options) {
+  Endpoints endpoints;
+  for (int i = 0; i < n; ++i) {
+    endpoints.push_back(std::move(ShmTransport::open(i, {}, options).value()));
+  }
+  return endpoints;
+}
+
 }  // namespace
 
 std::vector<TransportCase> conformance_cases() {
   const TransportCase plain = {"inproc", make_inproc};
   std::vector<TransportCase> cases = {plain};
+  cases.push_back({"shm", [](int n) { return make_shm(n, {}); }});
+  ShmOptions unread;
+  unread.read_peers = false;
+  cases.push_back({"shm_staged", [unread](int n) { return make_shm(n, unread); }});
   FaultOptions options;
   options.hide_view = true;
   cases.push_back(with_faults(plain, "inproc_no_view", options));

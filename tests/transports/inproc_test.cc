@@ -240,10 +240,11 @@ TEST(Builtin, MakesWhatItLists) {
   TransportContext context;
   context.domain = InprocDomain::create();
   const auto names = builtin_transport_names();
-  ASSERT_EQ(names.size(), 3u);
+  ASSERT_EQ(names.size(), 4u);
   EXPECT_STREQ(names[0], "inproc");
-  EXPECT_STREQ(names[1], "gloo");  // modules: tests of their own
-  EXPECT_STREQ(names[2], "mpi");
+  EXPECT_STREQ(names[1], "shm");
+  EXPECT_STREQ(names[2], "gloo");  // modules: tests of their own
+  EXPECT_STREQ(names[3], "mpi");
   auto transport = make_transport("inproc", context);
   ASSERT_TRUE(transport.ok()) << transport.status().text();
   EXPECT_STREQ(transport.value()->name(), "inproc");

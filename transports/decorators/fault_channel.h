@@ -58,6 +58,9 @@ class FaultRecvChannel final : public RecvChannel {
   const Message* view() override;
   void release() override;
   bool has_message() override;
+  Status fetch(size_t offset, void* to, size_t bytes) override {
+    return inner_->fetch(offset, to, bytes);
+  }
   void post_recv(const iovec* parts, int nparts) override;
   uint64_t received() override;
   const Message& last() const override { return inner_->last(); }

@@ -92,6 +92,9 @@ class TraceRecvChannel final : public RecvChannel {
     return received_ = received;
   }
   const Message& last() const override { return inner_->last(); }
+  Status fetch(size_t offset, void* to, size_t bytes) override {
+    return inner_->fetch(offset, to, bytes);
+  }
   void offer(uint64_t ordinal, void* base, size_t bytes, uint64_t fingerprint) override {
     inner_->offer(ordinal, base, bytes, fingerprint);
     ring_->add(key_, TraceCall::kOffer, ordinal, bytes);

@@ -1,11 +1,12 @@
 #include "transports/inproc/inproc.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <vector>
 
 #include "comm/base/check.h"
-#include "transports/inproc/channel.h"
+#include "transports/ring/channel.h"
 
 namespace tutti {
 namespace {
@@ -44,10 +45,9 @@ InprocTransport::InprocTransport(std::shared_ptr<InprocDomain> domain, int numbe
 
 InprocTransport::~InprocTransport() {
   std::vector<void*> blocks;
-  {
-    MutexLock lock(mutex_);
-    blocks.assign(blocks_.begin(), blocks_.end());
-  }
+  MutexLock lock(mutex_);
+  for (const auto& [peer, known] : peers_) known.link->leave();
+  blocks.assign(blocks_.begin(), blocks_.end());
   domain_->remove_endpoint(id_, blocks);
 }
 
@@ -68,45 +68,36 @@ Status InprocTransport::connect(int peer, std::string_view address) {
     return error(Code::kInvalidArgument, "inproc %d: %zu bytes given for peer %d are no address",
                  number_, address.size(), peer);
   }
-  if (!domain_->has_endpoint(id)) {
-    return error(Code::kRemoteError, "inproc %d: peer %d is gone", number_, peer);
-  }
   MutexLock lock(mutex_);
-  const auto [known, added] = peers_.emplace(peer, id);
-  if (!added && known->second != id) {
+  const auto known = peers_.find(peer);
+  if (known != peers_.end() && known->second.id == id) return Status();
+  if (known != peers_.end()) {
     return error(Code::kInvalidUsage, "inproc %d: peer %d is connected to another endpoint",
                  number_, peer);
   }
+  Result<std::shared_ptr<RingLink>> link = domain_->link(id_, id, peer);
+  if (!link.ok()) return link.status();
+  peers_.emplace(peer, Peer{id, std::move(link.value())});
   return Status();
 }
 
-Result<RingEnd> InprocTransport::open(const ChannelKey& key, Direction direction) {
-  uint64_t peer_id;
-  {
-    MutexLock lock(mutex_);
-    const auto peer = peers_.find(key.peer);
-    if (peer == peers_.end()) {
-      return error(Code::kInvalidUsage, "inproc %d: peer %d is not connected", number_, key.peer);
-    }
-    peer_id = peer->second;
-  }
-  return domain_->open(id_, peer_id, key, direction);
+Result<std::shared_ptr<RingLink>> InprocTransport::link_with(int peer) {
+  MutexLock lock(mutex_);
+  const auto known = peers_.find(peer);
+  if (known != peers_.end()) return known->second.link;
+  return error(Code::kInvalidUsage, "inproc %d: peer %d is not connected", number_, peer);
 }
 
 Result<std::unique_ptr<SendChannel>> InprocTransport::open_send(const ChannelKey& key) {
-  Result<RingEnd> end = open(key, Direction::kSend);
-  if (!end.ok()) return end.status();
-  std::unique_ptr<SendChannel> channel =
-      std::make_unique<InprocSendChannel>(domain_, end.value(), key.peer, capabilities_.slots);
-  return channel;
+  Result<std::shared_ptr<RingLink>> link = link_with(key.peer);
+  if (!link.ok()) return link.status();
+  return RingSendChannel::open(link.value(), key, capabilities_.slots);
 }
 
 Result<std::unique_ptr<RecvChannel>> InprocTransport::open_recv(const ChannelKey& key) {
-  Result<RingEnd> end = open(key, Direction::kRecv);
-  if (!end.ok()) return end.status();
-  std::unique_ptr<RecvChannel> channel =
-      std::make_unique<InprocRecvChannel>(domain_, end.value(), key.peer);
-  return channel;
+  Result<std::shared_ptr<RingLink>> link = link_with(key.peer);
+  if (!link.ok()) return link.status();
+  return RingRecvChannel::open(link.value(), key);
 }
 
 Result<void*> InprocTransport::alloc(size_t bytes) {
@@ -133,6 +124,14 @@ void InprocTransport::free(void* base) {
   std::free(base);
 }
 
-void InprocTransport::abort(uint64_t comm) { domain_->abort(id_, comm); }
+// At all links up to the same epoch, so that a peer that comes later sees it too.
+void InprocTransport::abort(uint64_t comm) {
+  MutexLock lock(mutex_);
+  uint32_t epoch = 0;
+  for (const auto& [peer, known] : peers_) {
+    epoch = std::max(epoch, known.link->highest_epoch(comm));
+  }
+  for (const auto& [peer, known] : peers_) known.link->abort(comm, epoch);
+}
 
 }  // namespace tutti

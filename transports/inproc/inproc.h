@@ -1,7 +1,7 @@
 // InprocTransport: ranks as threads of one process.
 //
-// One endpoint per rank. Messages travel through rings in ordinary memory (ring.h), the protocol of
-// the shared-memory transport, so that debuggers and thread sanitizers see all of it. Progress
+// One endpoint per rank. Messages travel through rings in ordinary memory (ring/ring.h), the
+// protocol of the shared-memory transport, so that debuggers and thread sanitizers see all of it. Progress
 // needs no help: progress() does nothing and there is no descriptor to wait on. Offers of up to
 // kLineBytes are ignored: such messages ride in the ring.
 //
@@ -55,7 +55,11 @@ class InprocTransport final : public Transport {
   void abort(uint64_t comm) override;
 
  private:
-  Result<RingEnd> open(const ChannelKey& key, Direction direction);
+  struct Peer {
+    uint64_t id;
+    std::shared_ptr<RingLink> link;
+  };
+  Result<std::shared_ptr<RingLink>> link_with(int peer);
 
   std::shared_ptr<InprocDomain> domain_;
   const int number_;
@@ -63,7 +67,7 @@ class InprocTransport final : public Transport {
   Capabilities capabilities_;
   Registrations registrations_{"inproc", number_};
   Mutex mutex_;
-  std::unordered_map<int, uint64_t> peers_ TUTTI_GUARDED_BY(mutex_);  // number -> endpoint id
+  std::unordered_map<int, Peer> peers_ TUTTI_GUARDED_BY(mutex_);
   std::unordered_set<void*> blocks_ TUTTI_GUARDED_BY(mutex_);
 };
 

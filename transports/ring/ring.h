@@ -1,8 +1,9 @@
 // The memory two ranks share for one order of messages: two rings, one per direction.
 //
 // No locks, no clearing, no pointers into itself: zero-filled memory is an empty pair of rings, in
-// ordinary memory today and in a mapped segment later. Side 0 and side 1 are the two ends; ring[s]
-// carries the messages of side s. Slots are reused round robin: message n lives in slot n % kSlots.
+// ordinary memory between threads (inproc) and in a mapped segment between processes (shm). Side 0
+// and side 1 are the two ends; ring[s] carries the messages of side s. Slots are reused round
+// robin: message n lives in slot n % kRingSlots.
 //
 //   line                     written by         bytes  holds
 //   state                    both ends, rarely   0- 3  kAborted.. bits: who ended what
@@ -10,17 +11,19 @@
 //                                                8-15  tag: bytes << 8 | kHasHeader | MessageKind
 //                                               16-31  OpHeader
 //                                               32-63  the payload itself (kLine), or where it is:
-//                                                      one iovec (kOnePart), or the address of the
-//                                                      sender's iovecs and their number (kParts),
-//                                                      or ring[1-s].consumed (kPlaced)
+//                                                      one Lent (kOnePart), or the address of the
+//                                                      sender's iovecs and their number (kParts,
+//                                                      one address space), or where a list of
+//                                                      Lents is and their number (kPartList), or
+//                                                      ring[1-s].consumed (kPlaced)
 //   ring[s].slots[i].offer   side s              0- 7  stamp: number of the message of ring[1-s]
 //                                                      this is for + 1; kWithdrawn when taken back
-//                                                8-31  address, bytes, fingerprint
+//                                                8-47  owner's address, fingerprint, Lent
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
 //   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came
-//   in
-//                                                      a message; for side s alone
-//   ring[s].spill[i]         side s                    payloads of kLineBytes+1..kInlineBytes
+//                                                      in a message; for side s alone
+//   ring[s].spill[i]         side s                    payloads of kLineBytes+1..kInlineBytes, or
+//                                                      the list of Lents (kPartList)
 //
 //   variable   store                          load                         what it carries
 //   message    release, post_send/post_placed acquire, view/received      the line, the spilled or
@@ -51,7 +54,7 @@
 
 namespace tutti {
 
-inline constexpr uint32_t kRingSlots = 64;  // also the bits of InprocSendChannel's mask
+inline constexpr uint32_t kRingSlots = 64;  // also the bits of RingSendChannel's mask
 inline constexpr size_t kRingLine = 64;
 inline constexpr size_t kLineBytes = 32;  // payload that rides in the message line
 // Payload that is copied into the ring at all. Median ns per round trip of freshly written
@@ -59,7 +62,18 @@ inline constexpr size_t kLineBytes = 32;  // payload that rides in the message l
 // 830, 128 B 170 / 191 and 768 / 841, 256 B 187 / 193 and 860 / 865, more bytes no difference.
 inline constexpr size_t kInlineBytes = 256;
 
-enum class MessageKind : uint8_t { kLine, kSpill, kOnePart, kParts, kPlaced };
+// A stretch of memory that its owner lends to the other side.
+struct Lent {
+  uint64_t address;  // offset in `region`; kOwnAddress, kSameSpace: the owner's pointer
+  uint64_t bytes;
+  uint32_t region;      // one of those below, else the owner's number for it
+  uint32_t generation;  // of the region, since numbers are used again
+};
+inline constexpr uint32_t kSameSpace = 0;             // both ends are in one address space
+inline constexpr uint32_t kOwnAddress = UINT32_MAX;   // memory that no other process maps
+inline constexpr uint32_t kInSpill = UINT32_MAX - 1;  // of a part list: in the slot's own spill
+
+enum class MessageKind : uint8_t { kLine, kSpill, kOnePart, kParts, kPartList, kPlaced };
 inline constexpr uint64_t kKindMask = 0x7f;
 inline constexpr uint64_t kHasHeader = 0x80;
 
@@ -68,14 +82,21 @@ struct LentParts {
   uint64_t nparts;
 };
 
+struct PartList {
+  Lent where;
+  uint64_t nparts;
+};
+static_assert(sizeof(PartList) <= kLineBytes);
+
 struct alignas(kRingLine) MessageLine {
   std::atomic<uint64_t> stamp;
   uint64_t tag;
   OpHeader header;
   union {
     std::byte payload[kLineBytes];
-    iovec one;
+    Lent one;
     LentParts lent;
+    PartList list;
     uint64_t consumed;
   };
 };
@@ -85,9 +106,9 @@ inline constexpr uint64_t kWithdrawn = uint64_t{1} << 63;
 
 struct alignas(kRingLine) OfferLine {
   std::atomic<uint64_t> stamp;
-  void* base;
-  uint64_t bytes;
+  void* base;  // for the owner alone
   uint64_t fingerprint;
+  Lent place;
 };
 static_assert(sizeof(OfferLine) == kRingLine);
 
@@ -121,7 +142,9 @@ struct alignas(kRingLine) StateLine {
   std::atomic<uint32_t> bits;
 };
 
-struct RingPair {
+inline constexpr size_t kPageBytes = 4096;
+
+struct alignas(kPageBytes) RingPair {
   StateLine state;
   Ring ring[2];
 };

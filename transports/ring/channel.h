@@ -1,27 +1,29 @@
 // The two ends of one direction of a pair of rings (ring.h).
 //
-// Invariants: nothing here allocates, locks, blocks or makes a system call, except health() of a
-// failed channel, which builds a text. Positions are numbers on the ring; the counters of the seam
-// start at zero where the channel was opened.
+// Invariants: nothing here allocates, locks, blocks or makes a system call, except health(), and
+// what LinkMemory does for memory that the other side cannot address. Positions are numbers on the
+// ring; the counters of the seam start at zero where the channel was opened.
 // Threads: as transport.h says: one at a time per channel.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
-#include "transports/inproc/domain.h"
-#include "transports/inproc/ring.h"
+#include "transports/ring/link.h"
+#include "transports/ring/ring.h"
 #include "transports/transport.h"
 
 namespace tutti {
 
-class InprocSendChannel final : public SendChannel {
+class RingSendChannel final : public SendChannel {
  public:
-  // `slots` <= kRingSlots: how many messages may be outstanding. `peer`: for texts.
-  InprocSendChannel(std::shared_ptr<InprocDomain> domain, const RingEnd& end, int peer,
-                    uint32_t slots);
-  ~InprocSendChannel() override;
+  // `slots` <= kRingSlots: how many messages may be outstanding.
+  static Result<std::unique_ptr<SendChannel>> open(std::shared_ptr<RingLink> link,
+                                                   const ChannelKey& key, uint32_t slots);
+  RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end, uint32_t slots);
+  ~RingSendChannel() override;
 
   bool post_send(const OpHeader* header, const iovec* parts, int nparts) override;
   void* place(size_t bytes, uint64_t fingerprint) override;
@@ -29,13 +31,20 @@ class InprocSendChannel final : public SendChannel {
   uint64_t posted() const override { return next_ - base_; }
   uint64_t consumed() override;
   uint64_t sent() override;
-  Status health() const override;
+  Status health() const override { return link_->health(end_); }
 
  private:
   bool ended() const { return state_->load(std::memory_order_acquire) & kEnded; }
   bool has_room();
   bool post_large(const OpHeader* header, const iovec* parts, int nparts);
-  bool fill(RingSlot* slot, const iovec* parts, int nparts, uint64_t* tag);
+  // What message next_ carries, in its slot or named by it.
+  enum class Filled : uint8_t { kCopied, kLent, kNoMemory };
+  Filled fill(RingSlot* slot, const iovec* parts, int nparts, uint64_t* tag);
+  Filled lend(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
+  Filled lend_list(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
+  Filled stage(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
+  void* take_block(size_t bytes);
+  void give_back_blocks(uint64_t consumed);
   void publish(RingSlot* slot, const OpHeader* header, uint64_t tag);
   uint64_t oldest_lent(uint64_t consumed) const;
   uint64_t released() const;
@@ -51,15 +60,20 @@ class InprocSendChannel final : public SendChannel {
   uint64_t sent_;                 // last answer of sent(), which abort freezes
   uint64_t placed_ = UINT64_MAX;  // the message place() has given an address for
   uint32_t slots_;
-  int peer_;
+  LinkMemory* memory_;  // null: one address space
   RingEnd end_;
-  std::shared_ptr<InprocDomain> domain_;
+  std::shared_ptr<RingLink> link_;
+  // Blocks that messages from blocks_kept_ on use, by slot; none until the first is needed.
+  std::vector<void*> blocks_;
+  uint64_t blocks_kept_ = 0;
 };
 
-class InprocRecvChannel final : public RecvChannel {
+class RingRecvChannel final : public RecvChannel {
  public:
-  InprocRecvChannel(std::shared_ptr<InprocDomain> domain, const RingEnd& end, int peer);
-  ~InprocRecvChannel() override;
+  static Result<std::unique_ptr<RecvChannel>> open(std::shared_ptr<RingLink> link,
+                                                   const ChannelKey& key);
+  RingRecvChannel(std::shared_ptr<RingLink> link, const RingEnd& end);
+  ~RingRecvChannel() override;
 
   // With receives posted the arriving messages belong to them and view() shows no new one.
   const Message* view() override;
@@ -67,6 +81,7 @@ class InprocRecvChannel final : public RecvChannel {
   void post_recv(const iovec* parts, int nparts) override;
   uint64_t received() override;
   const Message& last() const override { return last_; }
+  Status fetch(size_t offset, void* to, size_t bytes) override;
   void offer(uint64_t ordinal, void* base, size_t bytes, uint64_t fingerprint) override;
   Status health() const override;
 
@@ -78,7 +93,9 @@ class InprocRecvChannel final : public RecvChannel {
 
   const MessageLine* arrived() const;
   void describe(const MessageLine& line);
-  void land(const Posted& target);
+  void describe_list(const PartList& list);
+  void show(const Lent* lent, size_t nparts);
+  Status land(const Posted& target);
   void give_back();
 
   Ring* ring_;      // the peer's: its messages
@@ -87,15 +104,20 @@ class InprocRecvChannel final : public RecvChannel {
   uint64_t next_;  // the oldest message not given back
   uint64_t base_;
   uint32_t cut_;  // state bits under which the sender's memory may not be touched
-  int peer_;
   bool showing_ = false;  // message_ describes message next_
   uint32_t pending_ = 0;  // receives posted for the messages from next_, or from the one shown, on
   Message message_ = {};
   iovec part_ = {};
+  LinkMemory* memory_;  // null: one address space
+  // Of the message shown, where this process cannot address it.
+  const Lent* lent_ = nullptr;
+  size_t num_lent_ = 0;
+  std::vector<iovec> list_;  // of a message in many parts
+  Status failure_;           // of reading it
   Message last_ = {};
   OpHeader last_header_ = {};
   RingEnd end_;
-  std::shared_ptr<InprocDomain> domain_;
+  std::shared_ptr<RingLink> link_;
   std::array<Posted, kRingSlots> targets_;
 };
 

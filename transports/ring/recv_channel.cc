@@ -2,41 +2,51 @@
 #include <cstring>
 
 #include "comm/base/check.h"
-#include "transports/inproc/channel.h"
-#include "transports/inproc/health.h"
+#include "transports/ring/channel.h"
 
 namespace tutti {
 
-InprocRecvChannel::InprocRecvChannel(std::shared_ptr<InprocDomain> domain, const RingEnd& end,
-                                     int peer)
+Result<std::unique_ptr<RecvChannel>> RingRecvChannel::open(std::shared_ptr<RingLink> link,
+                                                           const ChannelKey& key) {
+  Result<RingEnd> end = link->open(key, Direction::kRecv);
+  if (!end.ok()) return end.status();
+  std::unique_ptr<RecvChannel> channel =
+      std::make_unique<RingRecvChannel>(std::move(link), end.value());
+  return channel;
+}
+
+RingRecvChannel::RingRecvChannel(std::shared_ptr<RingLink> link, const RingEnd& end)
     : ring_(&end.pair->ring[1 - end.side]),
       own_ring_(&end.pair->ring[end.side]),
       state_(&end.pair->state.bits),
       next_(end.position),
       base_(end.position),
       cut_(bit_of(kSendClosed | kGone, 1 - end.side)),
-      peer_(peer),
+      memory_(link->memory()),
       end_(end),
-      domain_(std::move(domain)) {}
+      link_(std::move(link)) {}
 
-InprocRecvChannel::~InprocRecvChannel() { domain_->close(end_, next_, false); }
+RingRecvChannel::~RingRecvChannel() { link_->close(end_, next_, false); }
 
 // The line of message next_ when it may be reported, else null. What a closed or vanished sender
 // left in the ring still arrives; what it only lent does not.
-inline const MessageLine* InprocRecvChannel::arrived() const {
+inline const MessageLine* RingRecvChannel::arrived() const {
   const MessageLine& line = ring_->slots[next_ % kRingSlots].message;
-  // Pairs with the release store in InprocSendChannel::publish.
+  // Pairs with the release store in RingSendChannel::publish.
   if (line.stamp.load(std::memory_order_acquire) != next_ + 1) return nullptr;
   const uint32_t state = state_->load(std::memory_order_acquire);
   if (state & kEnded) return nullptr;
   if (state & cut_) {
     const auto kind = static_cast<MessageKind>(line.tag & kKindMask);
-    if (kind == MessageKind::kOnePart || kind == MessageKind::kParts) return nullptr;
+    if (kind == MessageKind::kOnePart || kind == MessageKind::kParts ||
+        kind == MessageKind::kPartList) {
+      return nullptr;
+    }
   }
   return &line;
 }
 
-inline void InprocRecvChannel::describe(const MessageLine& line) {
+inline void RingRecvChannel::describe(const MessageLine& line) {
   const size_t bytes = line.tag >> 8;
   message_.header = line.tag & kHasHeader ? &line.header : nullptr;
   message_.parts = &part_;
@@ -51,23 +61,67 @@ inline void InprocRecvChannel::describe(const MessageLine& line) {
       part_ = {ring_->spill[next_ % kRingSlots], bytes};
       break;
     case MessageKind::kOnePart:
-      part_ = line.one;
+      if (line.one.region == kSameSpace) {
+        part_ = {reinterpret_cast<void*>(line.one.address), line.one.bytes};
+      } else {
+        show(&line.one, 1);
+      }
       break;
     case MessageKind::kParts:
       message_.parts = line.lent.parts;
       message_.nparts = static_cast<int>(line.lent.nparts);
       break;
+    case MessageKind::kPartList:
+      describe_list(line.list);
+      break;
     case MessageKind::kPlaced:
       // Our own line: the sender needs to say no more than that it used the offer.
       part_ = {own_ring_->slots[next_ % kRingSlots].offer.base, bytes};
       message_.placed = true;
-      // Pairs with the acquire load in InprocSendChannel::released.
+      // Pairs with the acquire load in RingSendChannel::released.
       own_ring_->heard.count.store(line.consumed, std::memory_order_release);
       break;
   }
 }
 
-const Message* InprocRecvChannel::view() {
+// What the sender lends from another address space: where it lies here, or no parts at all.
+void RingRecvChannel::show(const Lent* lent, size_t nparts) {
+  lent_ = lent;
+  num_lent_ = nparts;
+  if (list_.size() < nparts) list_.resize(nparts);
+  for (size_t i = 0; i < nparts; ++i) {
+    void* base = memory_ != nullptr ? memory_->resolve(lent[i]) : nullptr;
+    if (base == nullptr) {
+      message_.parts = nullptr;
+      message_.nparts = 0;
+      return;
+    }
+    list_[i] = {base, lent[i].bytes};
+  }
+  message_.parts = list_.data();
+  message_.nparts = static_cast<int>(nparts);
+}
+
+void RingRecvChannel::describe_list(const PartList& list) {
+  const void* at = ring_->spill[next_ % kRingSlots];
+  if (list.where.region != kInSpill) at = memory_ != nullptr ? memory_->resolve(list.where) : at;
+  if (at == nullptr || list.where.bytes != list.nparts * sizeof(Lent)) {
+    message_.parts = nullptr;
+    num_lent_ = 0;
+    return;
+  }
+  show(static_cast<const Lent*>(at), list.nparts);
+}
+
+Status RingRecvChannel::fetch(size_t offset, void* to, size_t bytes) {
+  TUTTI_CHECK(showing_ && message_.parts == nullptr, "fetch of a message that lies here");
+  if (memory_ == nullptr || num_lent_ == 0) {
+    return error(Code::kRemoteError, "a message names memory that cannot be reached");
+  }
+  return memory_->read(lent_, num_lent_, offset, to, bytes);
+}
+
+const Message* RingRecvChannel::view() {
   if (pending_ != 0 && !showing_) return nullptr;
   const MessageLine* line = arrived();
   if (line == nullptr) return nullptr;
@@ -76,14 +130,14 @@ const Message* InprocRecvChannel::view() {
   return &message_;
 }
 
-inline void InprocRecvChannel::give_back() {
+inline void RingRecvChannel::give_back() {
   showing_ = false;
   ++next_;
-  // Pairs with the acquire loads in InprocSendChannel: our reads of slot and payload are over.
+  // Pairs with the acquire loads in RingSendChannel: our reads of slot and payload are over.
   ring_->consumed.count.store(next_, std::memory_order_release);
 }
 
-void InprocRecvChannel::release() {
+void RingRecvChannel::release() {
   TUTTI_CHECK(showing_, "release without a message from view()");
   // After abort() nothing counts as received any more, not even what was being looked at.
   if (state_->load(std::memory_order_acquire) & kEnded) {
@@ -93,7 +147,7 @@ void InprocRecvChannel::release() {
   give_back();
 }
 
-void InprocRecvChannel::post_recv(const iovec* parts, int nparts) {
+void RingRecvChannel::post_recv(const iovec* parts, int nparts) {
   TUTTI_CHECK(pending_ < kRingSlots, "more receives posted than slots");
   // A message that is being looked at needs no receive: this one is for what follows it.
   targets_[(next_ + showing_ + pending_) % kRingSlots] = {parts, nparts};
@@ -101,16 +155,22 @@ void InprocRecvChannel::post_recv(const iovec* parts, int nparts) {
 }
 
 // Copies the message described by message_ into `target`, unless it lies in place or does not fit.
-void InprocRecvChannel::land(const Posted& target) {
-  if (message_.placed) return;
+Status RingRecvChannel::land(const Posted& target) {
+  if (message_.placed) return Status();
   size_t room = 0;
   for (int i = 0; i < target.nparts; ++i) room += target.parts[i].iov_len;
-  if (room != message_.bytes) return;
+  if (room != message_.bytes) return Status();
   int from = 0;
   size_t from_offset = 0;
+  size_t done = 0;
   for (int i = 0; i < target.nparts; ++i) {
     auto* out = static_cast<std::byte*>(target.parts[i].iov_base);
     size_t left = target.parts[i].iov_len;
+    if (message_.parts == nullptr) {
+      if (left > 0) TUTTI_TRY(fetch(done, out, left));
+      done += left;
+      continue;
+    }
     while (left > 0) {
       const iovec& part = message_.parts[from];
       const size_t run = std::min(left, part.iov_len - from_offset);
@@ -126,15 +186,19 @@ void InprocRecvChannel::land(const Posted& target) {
       }
     }
   }
+  return Status();
 }
 
 // One message per call, so that last() can be asked about each of them.
-uint64_t InprocRecvChannel::received() {
-  if (pending_ != 0 && !showing_) {
+uint64_t RingRecvChannel::received() {
+  if (pending_ != 0 && !showing_ && failure_.ok()) {
     const MessageLine* line = arrived();
     if (line != nullptr) {
       describe(*line);
-      land(targets_[next_ % kRingSlots]);
+      showing_ = true;
+      failure_ = land(targets_[next_ % kRingSlots]);
+      showing_ = false;
+      if (!failure_.ok()) return next_ - base_;
       last_ = {nullptr, nullptr, 0, message_.bytes, message_.placed};
       if (message_.header != nullptr) {
         last_header_ = *message_.header;
@@ -147,7 +211,7 @@ uint64_t InprocRecvChannel::received() {
   return next_ - base_;
 }
 
-void InprocRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64_t fingerprint) {
+void RingRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64_t fingerprint) {
   const uint64_t number = base_ + ordinal;
   // Too late, or so early that an offer still in use would be overwritten: it is only a hint.
   if (number < next_ || number - next_ >= kRingSlots) return;
@@ -158,15 +222,19 @@ void InprocRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64
   // The first offer for a message stands: the sender may be reading it.
   const uint64_t stamp = line.stamp.load(std::memory_order_relaxed);  // only we write it
   if ((stamp & ~kWithdrawn) == number + 1) return;
+  line.place = {reinterpret_cast<uint64_t>(base), bytes, kSameSpace, 0};
+  if (memory_ != nullptr) {
+    line.place = memory_->describe({base, bytes});
+    if (line.place.region == kOwnAddress) return;  // nobody but us can write there
+  }
   line.base = base;
-  line.bytes = bytes;
   line.fingerprint = fingerprint;
-  // Pairs with the acquire load in InprocSendChannel::place.
+  // Pairs with the acquire load in RingSendChannel::place.
   line.stamp.store(number + 1, std::memory_order_release);
 }
 
-Status InprocRecvChannel::health() const {
-  return ring_health(state_->load(std::memory_order_acquire), end_, peer_);
+Status RingRecvChannel::health() const {
+  return failure_.ok() ? link_->health(end_) : failure_;
 }
 
 }  // namespace tutti

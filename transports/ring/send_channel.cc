@@ -1,0 +1,260 @@
+#include <cstring>
+
+#include "comm/base/check.h"
+#include "transports/ring/channel.h"
+
+namespace tutti {
+namespace {
+
+// Copies at most kLineBytes without a call: two overlapping moves of the largest width that fits.
+inline void copy_line(std::byte* to, const void* from, size_t bytes) {
+  const auto move_ends = [&](auto word) {
+    decltype(word) first, last;
+    std::memcpy(&first, from, sizeof(word));
+    std::memcpy(&last, static_cast<const std::byte*>(from) + bytes - sizeof(word), sizeof(word));
+    std::memcpy(to, &first, sizeof(word));
+    std::memcpy(to + bytes - sizeof(word), &last, sizeof(word));
+  };
+  struct Half {
+    uint64_t words[2];
+  };
+  if (bytes >= 16) return move_ends(Half{});
+  if (bytes >= 8) return move_ends(uint64_t{});
+  if (bytes >= 4) return move_ends(uint32_t{});
+  for (size_t i = 0; i < bytes; ++i) to[i] = static_cast<const std::byte*>(from)[i];
+}
+
+void copy_parts(std::byte* to, const iovec* parts, int nparts) {
+  for (int i = 0; i < nparts; ++i) {
+    if (parts[i].iov_len == 0) continue;
+    std::memcpy(to, parts[i].iov_base, parts[i].iov_len);
+    to += parts[i].iov_len;
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SendChannel>> RingSendChannel::open(std::shared_ptr<RingLink> link,
+                                                           const ChannelKey& key, uint32_t slots) {
+  Result<RingEnd> end = link->open(key, Direction::kSend);
+  if (!end.ok()) return end.status();
+  std::unique_ptr<SendChannel> channel =
+      std::make_unique<RingSendChannel>(std::move(link), end.value(), slots);
+  return channel;
+}
+
+RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end, uint32_t slots)
+    : ring_(&end.pair->ring[end.side]),
+      peer_ring_(&end.pair->ring[1 - end.side]),
+      state_(&end.pair->state.bits),
+      next_(end.position),
+      base_(end.position),
+      consumed_(end.consumed),
+      sent_(end.position),
+      slots_(slots),
+      memory_(link->memory()),
+      end_(end),
+      link_(std::move(link)) {}
+
+RingSendChannel::~RingSendChannel() {
+  link_->close(end_, next_, released() != next_);
+  give_back_blocks(next_);
+}
+
+// Whether one more message may be outstanding. The reader's counter, a line flight away, is looked
+// at only when the last value read says no.
+inline bool RingSendChannel::has_room() {
+  if (next_ - consumed_ < slots_) return true;
+  consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
+  return next_ - consumed_ < slots_;
+}
+
+// Writes what message next_ carries into its slot, or where that is.
+RingSendChannel::Filled RingSendChannel::fill(RingSlot* slot, const iovec* parts, int nparts,
+                                              uint64_t* tag) {
+  size_t bytes = 0;
+  for (int i = 0; i < nparts; ++i) bytes += parts[i].iov_len;
+  if (bytes > kInlineBytes) return lend(slot, parts, nparts, bytes, tag);
+  const bool fits = bytes <= kLineBytes;
+  std::byte* out = fits ? slot->message.payload : ring_->spill[next_ % kRingSlots];
+  copy_parts(out, parts, nparts);
+  *tag = bytes << 8 | static_cast<uint64_t>(fits ? MessageKind::kLine : MessageKind::kSpill);
+  return Filled::kCopied;
+}
+
+RingSendChannel::Filled RingSendChannel::lend(RingSlot* slot, const iovec* parts, int nparts,
+                                              size_t bytes, uint64_t* tag) {
+  MessageLine& line = slot->message;
+  if (memory_ != nullptr && nparts > 1) return lend_list(slot, parts, nparts, bytes, tag);
+  if (nparts > 1) {
+    line.lent = {parts, static_cast<uint64_t>(nparts)};
+    *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kParts);
+    return Filled::kLent;
+  }
+  Lent lent = {reinterpret_cast<uint64_t>(parts[0].iov_base), bytes, kSameSpace, 0};
+  if (memory_ != nullptr) {
+    lent = memory_->describe(parts[0]);
+    if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
+      return stage(slot, parts, nparts, bytes, tag);
+    }
+  }
+  line.one = lent;
+  *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kOnePart);
+  return Filled::kLent;
+}
+
+// Several parts for another address space: a list of where they are, in the slot's spill or in a
+// block.
+RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* parts, int nparts,
+                                                   size_t bytes, uint64_t* tag) {
+  const size_t list_bytes = static_cast<size_t>(nparts) * sizeof(Lent);
+  std::byte* at = ring_->spill[next_ % kRingSlots];
+  Lent where = {0, list_bytes, kInSpill, 0};
+  if (list_bytes > kInlineBytes) {
+    at = static_cast<std::byte*>(take_block(list_bytes));
+    if (at == nullptr) return Filled::kNoMemory;
+    where = memory_->describe({at, list_bytes});
+  }
+  for (int i = 0; i < nparts; ++i) {
+    const Lent lent = memory_->describe(parts[i]);
+    if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
+      return stage(slot, parts, nparts, bytes, tag);
+    }
+    std::memcpy(at + static_cast<size_t>(i) * sizeof(Lent), &lent, sizeof(lent));
+  }
+  slot->message.list = {where, static_cast<uint64_t>(nparts)};
+  *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kPartList);
+  return Filled::kLent;
+}
+
+// Where the kernel does not let the peer read our memory: a copy that it can map, lent like the
+// original.
+RingSendChannel::Filled RingSendChannel::stage(RingSlot* slot, const iovec* parts, int nparts,
+                                               size_t bytes, uint64_t* tag) {
+  auto* block = static_cast<std::byte*>(take_block(bytes));
+  if (block == nullptr) return Filled::kNoMemory;
+  copy_parts(block, parts, nparts);
+  slot->message.one = memory_->describe({block, bytes});
+  *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kOnePart);
+  return Filled::kLent;
+}
+
+// A block for message next_, in place of one it may have already.
+void* RingSendChannel::take_block(size_t bytes) {
+  if (blocks_.empty()) {
+    blocks_.resize(kRingSlots);
+    blocks_kept_ = next_;
+  }
+  give_back_blocks(ring_->consumed.count.load(std::memory_order_acquire));
+  void*& block = blocks_[next_ % kRingSlots];
+  if (block != nullptr) memory_->give_block(block);
+  block = memory_->take_block(bytes);
+  return block;
+}
+
+void RingSendChannel::give_back_blocks(uint64_t consumed) {
+  if (blocks_.empty()) return;
+  for (; blocks_kept_ < consumed; ++blocks_kept_) {
+    void*& block = blocks_[blocks_kept_ % kRingSlots];
+    if (block != nullptr) memory_->give_block(block);
+    block = nullptr;
+  }
+}
+
+inline void RingSendChannel::publish(RingSlot* slot, const OpHeader* header, uint64_t tag) {
+  if (header != nullptr) {
+    // Field by field: the caller has just written them, and one wide load of what several narrow
+    // stores have not yet brought to the cache waits for all of them (10 ns here).
+    slot->message.header.comm_epoch = header->comm_epoch;
+    slot->message.header.sequence = header->sequence;
+    slot->message.header.fingerprint = header->fingerprint;
+    tag |= kHasHeader;
+  }
+  slot->message.tag = tag;
+  // Pairs with the acquire load in RingRecvChannel::arrived.
+  slot->message.stamp.store(next_ + 1, std::memory_order_release);
+  ++next_;
+}
+
+bool RingSendChannel::post_send(const OpHeader* header, const iovec* parts, int nparts) {
+  if (!has_room() || ended()) return false;
+  if (nparts != 1 || parts[0].iov_len > kLineBytes) return post_large(header, parts, nparts);
+  // The shortest way for the shortest messages; post_large would do the same.
+  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
+  copy_line(slot->message.payload, parts[0].iov_base, parts[0].iov_len);
+  lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
+  publish(slot, header, parts[0].iov_len << 8 | static_cast<uint64_t>(MessageKind::kLine));
+  return true;
+}
+
+bool RingSendChannel::post_large(const OpHeader* header, const iovec* parts, int nparts) {
+  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
+  const uint64_t bit = uint64_t{1} << (next_ % kRingSlots);
+  uint64_t tag;
+  const Filled filled = fill(slot, parts, nparts, &tag);
+  if (filled == Filled::kNoMemory) return false;
+  lent_ = filled == Filled::kCopied ? lent_ & ~bit : lent_ | bit;
+  publish(slot, header, tag);
+  return true;
+}
+
+void* RingSendChannel::place(size_t bytes, uint64_t fingerprint) {
+  const OfferLine& offer = peer_ring_->slots[next_ % kRingSlots].offer;
+  // Pairs with the release store in RingRecvChannel::offer.
+  if (offer.stamp.load(std::memory_order_acquire) != next_ + 1) return nullptr;
+  const uint32_t closed = bit_of(kRecvClosed | kGone, 1 - end_.side);
+  if (state_->load(std::memory_order_acquire) & (kEnded | closed)) return nullptr;
+  if (offer.place.bytes != bytes || offer.fingerprint != fingerprint) return nullptr;
+  void* base = offer.base;
+  if (offer.place.region != kSameSpace) {
+    base = memory_ != nullptr ? memory_->resolve(offer.place) : nullptr;
+    if (base == nullptr) return nullptr;
+  }
+  placed_ = next_;
+  return base;
+}
+
+bool RingSendChannel::post_placed(const OpHeader* header, size_t bytes) {
+  TUTTI_CHECK(placed_ == next_, "post_placed without an address from place()");
+  if (!has_room() || ended()) return false;
+  lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
+  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
+  slot->message.consumed = peer_ring_->consumed.count.load(std::memory_order_acquire);
+  publish(slot, header, bytes << 8 | static_cast<uint64_t>(MessageKind::kPlaced));
+  return true;
+}
+
+// The oldest message from `consumed` on that lends memory, next_ when there is none.
+inline uint64_t RingSendChannel::oldest_lent(uint64_t consumed) const {
+  // Bits of [consumed, next_), oldest lowest: a slot's bit is stale once its message is consumed.
+  const uint64_t outstanding = next_ - consumed;
+  const uint32_t turn = consumed % kRingSlots;
+  uint64_t lent = turn == 0 ? lent_ : lent_ >> turn | lent_ << (kRingSlots - turn);
+  if (outstanding < kRingSlots) lent &= (uint64_t{1} << outstanding) - 1;
+  return lent == 0 ? next_ : consumed + static_cast<uint64_t>(__builtin_ctzll(lent));
+}
+
+// The oldest message that still lends memory, next_ when there is none. The reader's counter is a
+// line flight away; what its last placed message said is here.
+uint64_t RingSendChannel::released() const {
+  if (lent_ == 0) return next_;
+  // Pairs with the release store in RingRecvChannel::describe.
+  if (oldest_lent(ring_->heard.count.load(std::memory_order_acquire)) == next_) return next_;
+  // Pairs with the release store in RingRecvChannel::give_back.
+  return oldest_lent(ring_->consumed.count.load(std::memory_order_acquire));
+}
+
+uint64_t RingSendChannel::consumed() {
+  if (!ended()) consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
+  return consumed_ > base_ ? consumed_ - base_ : 0;
+}
+
+uint64_t RingSendChannel::sent() {
+  if (!ended()) {
+    sent_ = released();
+    if (sent_ == next_) lent_ = 0;  // the common case asks again without a look at the ring
+  }
+  return sent_ - base_;
+}
+
+}  // namespace tutti

@@ -1,0 +1,37 @@
+// BlockPool: pieces of mapped memory for copies on their way to a peer, kept for the next one.
+// Any thread.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "comm/base/mutex.h"
+#include "transports/shm/regions.h"
+
+namespace tutti {
+
+class BlockPool {
+ public:
+  // Blocks out at once, in bytes, before take() refuses; one block alone may be larger.
+  static constexpr size_t kMostBytes = size_t{64} << 20;
+
+  explicit BlockPool(OwnRegions* regions) : regions_(regions) {}
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
+  // Null when too much is out, or there is no memory: to be tried again when something came back.
+  void* take(size_t bytes);
+  void give(void* block);
+
+ private:
+  OwnRegions* const regions_;
+  Mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_ TUTTI_GUARDED_BY(mutex_);      // by size
+  std::unordered_map<void*, size_t> sizes_ TUTTI_GUARDED_BY(mutex_);        // of all
+  size_t out_bytes_ TUTTI_GUARDED_BY(mutex_) = 0;
+  size_t free_bytes_ TUTTI_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace tutti

@@ -1,0 +1,105 @@
+// ShmLink: one end of what two processes of a host share: a segment with the rings (ring/link.h),
+// the peer's regions as they become known, and the unix socket over which both came.
+//
+// The end that connects makes the segment and may use it at once; the other finds it in its socket.
+// Records on the socket are read when something is missing (a region, a proof), or by look(); they
+// are sent before what needs them is posted, so that nobody ever waits for an answer.
+// Threads: any. The channels of a link keep it alive.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <sys/types.h>
+#include <vector>
+
+#include "comm/base/mutex.h"
+#include "comm/base/unique_fd.h"
+#include "transports/ring/link.h"
+#include "transports/shm/block_pool.h"
+#include "transports/shm/regions.h"
+#include "transports/shm/segment.h"
+#include "transports/shm/wire.h"
+
+namespace tutti {
+
+// What all links of an endpoint use; outlives the endpoint while there are links.
+struct ShmOwn {
+  OwnRegions regions;
+  BlockPool pool{&regions};
+};
+
+class ShmLink final : public RingLink, private LinkMemory {
+ public:
+  // Segments are this long; pages that nobody has touched cost nothing.
+  static size_t segment_bytes();
+
+  // `expected`: the proof that the peer has yet to give, none when it has.
+  struct Connection {
+    UniqueFd socket;
+    Segment segment;  // of segment_bytes(), not mapped
+    bool proved;
+    Digest expected;
+  };
+  // `side`: 0 made the segment.
+  static Result<std::shared_ptr<ShmLink>> make(std::shared_ptr<ShmOwn> own, int peer, int side,
+                                               Connection connection);
+  // Of an endpoint with itself.
+  static Result<std::shared_ptr<ShmLink>> make_to_self(std::shared_ptr<ShmOwn> own, int peer);
+  ~ShmLink() override;
+
+  // Reads the nonce at `address` in the peer's process, to learn whether the kernel allows that.
+  void probe(uint64_t address, const ShmNonce& nonce);
+
+  LinkMemory* memory() override { return to_self_ ? nullptr : this; }
+
+ private:
+  struct PeerRegion {
+    std::atomic<uint32_t> generation{0};  // 0: none, or not mapped
+    std::byte* base = nullptr;
+    uint64_t bytes = 0;
+  };
+
+  ShmLink(std::shared_ptr<ShmOwn> own, int peer, int side, bool to_self)
+      : RingLink("shm", peer, side), own_(std::move(own)), to_self_(to_self) {}
+  Status map_head();
+
+  // RingLink
+  LinkHead& head() override { return *head_; }
+  Result<RingBlock*> block(uint32_t index) override;
+  void look() override;
+  void clear(RingPair* pair) override;
+  // LinkMemory
+  Lent describe(const iovec& part) override;
+  void* resolve(const Lent& lent) override;
+  bool peer_can_read() const override;
+  Status read(const Lent* parts, size_t nparts, size_t offset, void* to, size_t bytes) override;
+  void* take_block(size_t bytes) override { return own_->pool.take(bytes); }
+  void give_block(void* block) override { own_->pool.give(block); }
+
+  bool announce(const RegionPlace& place);
+  void* find(const Lent& lent) const;
+  void receive() TUTTI_REQUIRES(mutex_);
+  void map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
+  void forget_region(uint32_t slot) TUTTI_REQUIRES(mutex_);
+  Status read_piece(const Lent& part, size_t offset, void* to, size_t bytes) const;
+
+  const std::shared_ptr<ShmOwn> own_;
+  const bool to_self_;
+  int own_side_ = 0;
+  pid_t peer_pid_ = 0;
+  Segment segment_;
+  LinkHead* head_ = nullptr;
+  UniqueFd socket_;
+  std::array<PeerRegion, kMaxRegions> peer_regions_;
+  std::array<std::atomic<uint32_t>, kMaxRegions> announced_ = {};  // generation, by slot
+  std::atomic<int64_t> looked_ns_{0};
+  Mutex mutex_;
+  std::vector<RingBlock*> blocks_ TUTTI_GUARDED_BY(mutex_);
+  bool proved_ TUTTI_GUARDED_BY(mutex_) = true;
+  Digest expected_ TUTTI_GUARDED_BY(mutex_) = {};
+  bool gone_ TUTTI_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace tutti

@@ -1,0 +1,49 @@
+// Segment: memory behind a file descriptor that can be handed to another process (memfd). It has no
+// name anywhere, is gone with the last process that holds it, and is sealed against shrinking: no
+// holder can take pages away from another.
+//
+// Resource type, move-only. Not thread-safe.
+#pragma once
+
+#include <cstddef>
+
+#include "comm/base/status.h"
+#include "comm/base/unique_fd.h"
+
+namespace tutti {
+
+class Segment {
+ public:
+  Segment() = default;
+  Segment(Segment&& other) noexcept;
+  Segment& operator=(Segment&& other) noexcept;
+  ~Segment();
+
+  // A new one of zeros, mapped. Pages cost nothing until they are touched. `alignment` of the
+  // mapping: a power of two, at least a page. kOutOfMemory.
+  static Result<Segment> create(size_t bytes, size_t alignment);
+  // A new one of which nothing is mapped yet.
+  static Result<Segment> create_unmapped(size_t bytes);
+  // One that another process has made, mapped. kInvalidArgument when it is not sealed or smaller
+  // than `bytes`.
+  static Result<Segment> adopt(UniqueFd fd, size_t bytes);
+  static Result<Segment> adopt_unmapped(UniqueFd fd, size_t bytes);
+
+  std::byte* base() const { return base_; }  // null when nothing is mapped
+  size_t bytes() const { return bytes_; }
+  int fd() const { return fd_.get(); }
+  // Another mapping of a part; the caller unmaps it.
+  Result<void*> map(size_t offset, size_t bytes) const;
+  // Its pages go back to the system though others may still have it mapped: they see zeros.
+  void discard();
+
+ private:
+  Status map_all(size_t alignment);
+  void unmap();
+
+  UniqueFd fd_;
+  std::byte* base_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace tutti

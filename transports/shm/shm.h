@@ -1,0 +1,103 @@
+// ShmTransport: ranks that are processes of one host.
+//
+// One endpoint per rank. Every two endpoints have a link (link.h): rings in a segment that both map
+// carry small messages; large ones are read, or written, where they lie. Memory from alloc() is
+// mapped by peers on first use; other memory is copied once, by the kernel (process_vm_readv), or
+// where that is forbidden through segments of the transport's own.
+//
+// Two processes prove that they are on one host by having a segment in common, and that they belong
+// to one job by the job's secret; each listens on an abstract unix socket while links are made,
+// where only processes of its own user are heard. Nothing has a name that could outlive a process.
+// connect() to an endpoint with a lower number waits until that one has connected here, a bounded
+// time: the one wait in it.
+//
+// Threads: as transport.h; open_*, connect, alloc and register may be called by any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "comm/base/mutex.h"
+#include "comm/net/secret.h"
+#include "transports/shm/link.h"
+#include "transports/shm/wire.h"
+#include "transports/transport.h"
+
+namespace tutti {
+
+struct ShmOptions {
+  int64_t connect_ns = 30'000'000'000;
+  bool read_peers = true;  // through the kernel, where it allows that
+};
+
+class ShmTransport final : public Transport {
+ public:
+  // `number`: of this endpoint among those that will connect. `secret`: of their job.
+  static Result<std::unique_ptr<Transport>> open(int number, const Secret& secret,
+                                                 const ShmOptions& options = {});
+  ~ShmTransport() override;
+  ShmTransport(const ShmTransport&) = delete;
+  ShmTransport& operator=(const ShmTransport&) = delete;
+
+  const char* name() const override { return "shm"; }
+  const Capabilities& capabilities() const override { return capabilities_; }
+  std::string address() const override { return own_address_.encode(); }
+  // kInvalidArgument for bytes that are no address, kInvalidUsage when `peer` is connected to
+  // another endpoint, kUnsupported for one that cannot be reached from here (another host or
+  // network namespace, another user), kTimeout for one that has not connected here.
+  Status connect(int peer, std::string_view address) override;
+  Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
+  Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
+  Result<void*> alloc(size_t bytes) override;
+  void free(void* base) override;
+  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
+  Status deregister_memory(uint64_t handle) override;
+  void progress() override {}
+  int wait_fd() const override { return -1; }
+  void abort(uint64_t comm) override;
+
+ private:
+  struct Peer {
+    ShmNonce nonce;
+    std::shared_ptr<ShmLink> link;
+  };
+  using LinkResult = Result<std::shared_ptr<ShmLink>>;
+
+  ShmTransport(int number, const Secret& secret, const ShmOptions& options);
+  Status listen();
+  LinkResult connect_to(int peer, const ShmAddress& address);
+  LinkResult wait_for(int peer, const ShmAddress& address) TUTTI_REQUIRES(mutex_);
+  void accept_waiting() TUTTI_REQUIRES(mutex_);
+  LinkResult take_hello(int peer, const ShmAddress& address) TUTTI_REQUIRES(mutex_);
+  LinkResult welcome(int peer, const ShmAddress& address, UniqueFd socket, const ShmRecord& hello,
+                     UniqueFd segment);
+  Result<std::shared_ptr<RingLink>> link_with(int peer);
+
+  const int number_;
+  const Secret secret_;
+  const ShmOptions options_;
+  const Capabilities capabilities_;
+  std::unique_ptr<ShmNonce> probe_;  // where peers look whether they can read our memory
+  ShmAddress own_address_;
+  const std::shared_ptr<ShmOwn> own_ = std::make_shared<ShmOwn>();
+  UniqueFd listener_;
+  Mutex mutex_;
+  // What has connected and said who it is, or not yet.
+  struct Guest {
+    UniqueFd socket;
+    bool introduced = false;
+    ShmRecord hello = {};
+    UniqueFd segment;
+  };
+  std::list<Guest> guests_ TUTTI_GUARDED_BY(mutex_);
+  std::unordered_map<int, Peer> peers_ TUTTI_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, iovec> registrations_ TUTTI_GUARDED_BY(mutex_);
+  uint64_t next_handle_ TUTTI_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace tutti
