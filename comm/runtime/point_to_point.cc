@@ -121,6 +121,9 @@ Operation::Progress RecvOperation::take_view(const Candidate& c) {
   if (!expected(c, *message)) return Progress::kFailed;
   if (!comm_.control().enter()) return Progress::kBlocked;
   char* to = static_cast<char*>(message_.buffer);
+  if (message->parts == nullptr && message->bytes > 0) {
+    failure_ = c.end->channel->fetch(0, to, message->bytes);
+  }
   for (int i = 0; i < message->nparts && failure_.ok(); ++i) {
     failure_ =
         comm_.device().copy(to, message->parts[i].iov_base, message->parts[i].iov_len, nullptr);
