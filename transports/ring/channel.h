@@ -94,7 +94,7 @@ class RingRecvChannel final : public RecvChannel {
   const MessageLine* arrived() const;
   void describe(const MessageLine& line);
   void describe_list(const PartList& list);
-  void show(const Lent* lent, size_t nparts);
+  void show(const LentRange* lent, size_t nparts);
   Status land(const Posted& target);
   void give_back();
 
@@ -110,7 +110,7 @@ class RingRecvChannel final : public RecvChannel {
   iovec part_ = {};
   LinkMemory* memory_;  // null: one address space
   // Of the message shown, where this process cannot address it.
-  const Lent* lent_ = nullptr;
+  const LentRange* lent_ = nullptr;
   size_t num_lent_ = 0;
   std::vector<iovec> list_;  // of a message in many parts
   Status failure_;           // of reading it

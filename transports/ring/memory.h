@@ -17,14 +17,14 @@ class LinkMemory {
   virtual ~LinkMemory() = default;
   // What the peer needs to reach `part` of ours: its region where the peer can map it (from now on
   // it can), else kOwnAddress.
-  virtual Lent describe(const iovec& part) = 0;
+  virtual LentRange describe(const iovec& part) = 0;
   // Where the peer's memory is in this process; null when it is in no region we can map.
-  virtual void* resolve(const Lent& lent) = 0;
+  virtual void* resolve(const LentRange& lent) = 0;
   // Whether the peer may read kOwnAddress memory of ours through read().
   virtual bool peer_can_read() const = 0;
   // Copies from the peer's address space: `bytes` from `offset` on of the parts taken together.
   // kRemoteError when the peer has gone.
-  virtual Status read(const Lent* parts, size_t nparts, size_t offset, void* to, size_t bytes) = 0;
+  virtual Status read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) = 0;
   // Memory of ours in a region that the peer can map: for copies, and for lists too long for a
   // slot. Null when there is none to be had now.
   virtual void* take_block(size_t bytes) = 0;

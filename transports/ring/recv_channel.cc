@@ -85,7 +85,7 @@ inline void RingRecvChannel::describe(const MessageLine& line) {
 }
 
 // What the sender lends from another address space: where it lies here, or no parts at all.
-void RingRecvChannel::show(const Lent* lent, size_t nparts) {
+void RingRecvChannel::show(const LentRange* lent, size_t nparts) {
   lent_ = lent;
   num_lent_ = nparts;
   if (list_.size() < nparts) list_.resize(nparts);
@@ -105,12 +105,12 @@ void RingRecvChannel::show(const Lent* lent, size_t nparts) {
 void RingRecvChannel::describe_list(const PartList& list) {
   const void* at = ring_->spill[next_ % kRingSlots];
   if (list.where.region != kInSpill) at = memory_ != nullptr ? memory_->resolve(list.where) : at;
-  if (at == nullptr || list.where.bytes != list.nparts * sizeof(Lent)) {
+  if (at == nullptr || list.where.bytes != list.nparts * sizeof(LentRange)) {
     message_.parts = nullptr;
     num_lent_ = 0;
     return;
   }
-  show(static_cast<const Lent*>(at), list.nparts);
+  show(static_cast<const LentRange*>(at), list.nparts);
 }
 
 Status RingRecvChannel::fetch(size_t offset, void* to, size_t bytes) {

@@ -11,19 +11,19 @@
 //                                                8-15  tag: bytes << 8 | kHasHeader | MessageKind
 //                                               16-31  OpHeader
 //                                               32-63  the payload itself (kLine), or where it is:
-//                                                      one Lent (kOnePart), or the address of the
+//                                                      one LentRange (kOnePart), or the address of the
 //                                                      sender's iovecs and their number (kParts,
 //                                                      one address space), or where a list of
-//                                                      Lents is and their number (kPartList), or
+//                                                      LentRanges is and their number (kPartList), or
 //                                                      ring[1-s].consumed (kPlaced)
 //   ring[s].slots[i].offer   side s              0- 7  stamp: number of the message of ring[1-s]
 //                                                      this is for + 1; kWithdrawn when taken back
-//                                                8-47  owner's address, fingerprint, Lent
+//                                                8-47  owner's address, fingerprint, LentRange
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
 //   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came
 //                                                      in a message; for side s alone
 //   ring[s].spill[i]         side s                    payloads of kLineBytes+1..kInlineBytes, or
-//                                                      the list of Lents (kPartList)
+//                                                      the list of LentRanges (kPartList)
 //
 //   variable   store                          load                         what it carries
 //   message    release, post_send/post_placed acquire, view/received      the line, the spilled or
@@ -63,7 +63,7 @@ inline constexpr size_t kLineBytes = 32;  // payload that rides in the message l
 inline constexpr size_t kInlineBytes = 256;
 
 // A stretch of memory that its owner lends to the other side.
-struct Lent {
+struct LentRange {
   uint64_t address;  // offset in `region`; kOwnAddress, kSameSpace: the owner's pointer
   uint64_t bytes;
   uint32_t region;      // one of those below, else the owner's number for it
@@ -83,7 +83,7 @@ struct LentParts {
 };
 
 struct PartList {
-  Lent where;
+  LentRange where;
   uint64_t nparts;
 };
 static_assert(sizeof(PartList) <= kLineBytes);
@@ -94,7 +94,7 @@ struct alignas(kRingLine) MessageLine {
   OpHeader header;
   union {
     std::byte payload[kLineBytes];
-    Lent one;
+    LentRange one;
     LentParts lent;
     PartList list;
     uint64_t consumed;
@@ -108,7 +108,7 @@ struct alignas(kRingLine) OfferLine {
   std::atomic<uint64_t> stamp;
   void* base;  // for the owner alone
   uint64_t fingerprint;
-  Lent place;
+  LentRange place;
 };
 static_assert(sizeof(OfferLine) == kRingLine);
 

@@ -91,7 +91,7 @@ RingSendChannel::Filled RingSendChannel::lend(RingSlot* slot, const iovec* parts
     *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kParts);
     return Filled::kLent;
   }
-  Lent lent = {reinterpret_cast<uint64_t>(parts[0].iov_base), bytes, kSameSpace, 0};
+  LentRange lent = {reinterpret_cast<uint64_t>(parts[0].iov_base), bytes, kSameSpace, 0};
   if (memory_ != nullptr) {
     lent = memory_->describe(parts[0]);
     if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
@@ -107,20 +107,20 @@ RingSendChannel::Filled RingSendChannel::lend(RingSlot* slot, const iovec* parts
 // block.
 RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* parts, int nparts,
                                                    size_t bytes, uint64_t* tag) {
-  const size_t list_bytes = static_cast<size_t>(nparts) * sizeof(Lent);
+  const size_t list_bytes = static_cast<size_t>(nparts) * sizeof(LentRange);
   std::byte* at = ring_->spill[next_ % kRingSlots];
-  Lent where = {0, list_bytes, kInSpill, 0};
+  LentRange where = {0, list_bytes, kInSpill, 0};
   if (list_bytes > kInlineBytes) {
     at = static_cast<std::byte*>(take_block(list_bytes));
     if (at == nullptr) return Filled::kNoMemory;
     where = memory_->describe({at, list_bytes});
   }
   for (int i = 0; i < nparts; ++i) {
-    const Lent lent = memory_->describe(parts[i]);
+    const LentRange lent = memory_->describe(parts[i]);
     if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
       return stage(slot, parts, nparts, bytes, tag);
     }
-    std::memcpy(at + static_cast<size_t>(i) * sizeof(Lent), &lent, sizeof(lent));
+    std::memcpy(at + static_cast<size_t>(i) * sizeof(LentRange), &lent, sizeof(lent));
   }
   slot->message.list = {where, static_cast<uint64_t>(nparts)};
   *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kPartList);

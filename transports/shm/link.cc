@@ -153,7 +153,7 @@ void ShmLink::forget_region(uint32_t slot) {
   region.base = nullptr;
 }
 
-Lent ShmLink::describe(const iovec& part) {
+LentRange ShmLink::describe(const iovec& part) {
   const RegionPlace place = own_->regions.find(part.iov_base, part.iov_len);
   if (place.generation != 0 && announce(place)) {
     return {place.offset, part.iov_len, place.slot + 1, place.generation};
@@ -177,14 +177,14 @@ bool ShmLink::announce(const RegionPlace& place) {
   return true;
 }
 
-void* ShmLink::find(const Lent& lent) const {
+void* ShmLink::find(const LentRange& lent) const {
   const PeerRegion& region = peer_regions_[lent.region - 1];
   if (region.generation.load(std::memory_order_acquire) != lent.generation) return nullptr;
   if (lent.address > region.bytes || lent.bytes > region.bytes - lent.address) return nullptr;
   return region.base + lent.address;
 }
 
-void* ShmLink::resolve(const Lent& lent) {
+void* ShmLink::resolve(const LentRange& lent) {
   if (lent.region == 0 || lent.region > kMaxRegions || lent.generation == 0) return nullptr;
   void* base = find(lent);
   if (base != nullptr) return base;
@@ -199,12 +199,12 @@ bool ShmLink::peer_can_read() const {
 
 void ShmLink::probe(uint64_t address, const ShmNonce& nonce) {
   ShmNonce seen = {};
-  const Lent lent = {address, seen.size(), kOwnAddress, 0};
+  const LentRange lent = {address, seen.size(), kOwnAddress, 0};
   const bool allowed = peer_pid_ != 0 && read_piece(lent, 0, seen.data(), seen.size()).ok();
   if (allowed && seen == nonce) head_->can_read[own_side_].store(1, std::memory_order_release);
 }
 
-Status ShmLink::read_piece(const Lent& part, size_t offset, void* to, size_t bytes) const {
+Status ShmLink::read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const {
   auto* out = static_cast<std::byte*>(to);
   while (bytes > 0) {
     const iovec here{out, bytes};
@@ -221,10 +221,10 @@ Status ShmLink::read_piece(const Lent& part, size_t offset, void* to, size_t byt
   return Status();
 }
 
-Status ShmLink::read(const Lent* parts, size_t nparts, size_t offset, void* to, size_t bytes) {
+Status ShmLink::read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) {
   auto* out = static_cast<std::byte*>(to);
   for (size_t i = 0; i < nparts && bytes > 0; ++i) {
-    const Lent& part = parts[i];
+    const LentRange& part = parts[i];
     if (offset >= part.bytes) {
       offset -= part.bytes;
       continue;

@@ -71,19 +71,19 @@ class ShmLink final : public RingLink, private LinkMemory {
   void look() override;
   void clear(RingPair* pair) override;
   // LinkMemory
-  Lent describe(const iovec& part) override;
-  void* resolve(const Lent& lent) override;
+  LentRange describe(const iovec& part) override;
+  void* resolve(const LentRange& lent) override;
   bool peer_can_read() const override;
-  Status read(const Lent* parts, size_t nparts, size_t offset, void* to, size_t bytes) override;
+  Status read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) override;
   void* take_block(size_t bytes) override { return own_->pool.take(bytes); }
   void give_block(void* block) override { own_->pool.give(block); }
 
   bool announce(const RegionPlace& place);
-  void* find(const Lent& lent) const;
+  void* find(const LentRange& lent) const;
   void receive() TUTTI_REQUIRES(mutex_);
   void map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
   void forget_region(uint32_t slot) TUTTI_REQUIRES(mutex_);
-  Status read_piece(const Lent& part, size_t offset, void* to, size_t bytes) const;
+  Status read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const;
 
   const std::shared_ptr<ShmOwn> own_;
   const bool to_self_;
