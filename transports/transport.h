@@ -56,6 +56,22 @@ struct Capabilities {
   const char* thread_level = "";
 };
 
+// A kernel that touches memory which peers have lent or offered runs between enter() and leave().
+// By one thread at a time.
+class KernelGate {
+ public:
+  virtual ~KernelGate() = default;
+  virtual bool enter() = 0;  // false: the communicator has ended, touch nothing
+  virtual void leave() = 0;
+};
+
+// Where no kernel ever touches memory of another process.
+class OpenGate final : public KernelGate {
+ public:
+  bool enter() override { return true; }
+  void leave() override {}
+};
+
 class SendChannel {
  public:
   virtual ~SendChannel() = default;
@@ -93,7 +109,9 @@ class RecvChannel {
   // The oldest arrived message that has not been released, or null. Stays valid until release().
   // With Capabilities::view false it always answers null: use post_recv.
   virtual const Message* view() = 0;
-  virtual void release() = 0;  // gives it back: the sender may reuse its memory
+  // Gives it back: the sender may reuse its memory. False when the channel ended meanwhile: what was
+  // read may not be what was sent.
+  virtual bool release() = 0;
   // Copies `bytes` from `offset` on of the message that view() shows without `parts`. kRemoteError
   // when its memory is gone. Transports that show every message with parts do without.
   virtual Status fetch(size_t /*offset*/, void* /*to*/, size_t /*bytes*/) {
@@ -134,11 +152,16 @@ class Transport {
   virtual Status deregister_memory(uint64_t handle) = 0;
   virtual void progress() = 0;      // moves whatever can be moved now
   virtual int wait_fd() const = 0;  // readable when progress() may help; -1: nap instead
-  // Ends every channel of `comm`, here and, as soon as they look, at its peers. Idempotent, local,
-  // bounded, any thread. No completion is reported after it returns.
+  // One for each communicator, which may outlive neither it nor the endpoint. Any thread.
+  virtual Result<std::unique_ptr<KernelGate>> open_gate(uint64_t /*comm*/) {
+    return std::unique_ptr<KernelGate>(std::make_unique<OpenGate>());
+  }
+  // Ends every channel of `comm`, here and, as soon as they look, at its peers. Idempotent, bounded,
+  // any thread. No completion is reported after it returns, and no peer touches memory of this rank
+  // any more, but for what still_lent() names.
   virtual void abort(uint64_t comm) = 0;
-  // After abort(): the callers' memory that the library underneath may go on touching for `comm`,
-  // in words; empty for none.
+  // After abort(): the callers' memory that may still be touched for `comm`, in words; empty for
+  // none. Any thread.
   virtual std::string still_lent(uint64_t /*comm*/) const { return {}; }
   // In good order at the end of all traffic: every rank calls it once, when nothing is pending. May
   // wait for peers where the library underneath insists (MPI_Finalize). Opening channels afterwards

@@ -24,12 +24,6 @@ class NoChannels final : public ChannelSource {
   }
 };
 
-class OpenGate final : public KernelGate {
- public:
-  bool enter() override { return true; }
-  void leave() override {}
-};
-
 // Copies and reduces of empty blocks, alternating.
 void build(Schedule* schedule) {
   Builder b(Params{}, Collective::kAllReduce, {1, 1, kSteps, 0}, schedule);

@@ -13,4 +13,8 @@ namespace tutti {
 bool has_process_barrier();
 void process_barrier();
 
+// The same between all processes of the host that have asked has_host_barrier().
+bool has_host_barrier();
+void host_barrier();
+
 }  // namespace tutti

@@ -169,7 +169,8 @@ Execution::StepResult Execution::run_kernel(BoundLane& lane, const BoundStep& st
     failure_ = compute(step, choose_destinations(step));
     gate_->leave();
     if (!failure_.ok()) return StepResult::kFailed;
-    release_inputs(step);
+    // An input whose sender has ended the communicator may have changed under the kernel.
+    if (!release_inputs(step)) return StepResult::kBlocked;
     lane.computed = true;
   }
   return post_outputs(lane, step) ? StepResult::kDone : StepResult::kBlocked;
@@ -360,12 +361,14 @@ Status Execution::compute_span(const BoundStep& step, size_t bytes, int num_dst)
   return device_->reduce(copy, nullptr);
 }
 
-void Execution::release_inputs(const BoundStep& step) {
-  if (!plan_->capabilities.view) return;
+bool Execution::release_inputs(const BoundStep& step) {
+  bool all = true;
+  if (!plan_->capabilities.view) return all;
   for (uint32_t k = 0; k < step.n_in; ++k) {
     const BoundOperand& o = plan_->operands[step.first + k];
-    if (o.channel != kNoChannel) plan_->recvs[o.channel].channel->release();
+    if (o.channel != kNoChannel) all = plan_->recvs[o.channel].channel->release() && all;
   }
+  return all;
 }
 
 bool Execution::post_outputs(BoundLane& lane, const BoundStep& step) {

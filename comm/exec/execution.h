@@ -18,15 +18,6 @@
 
 namespace tutti {
 
-// Brackets every kernel that may touch a peer's memory, or memory that a peer may touch. While a
-// rank is inside, no other rank of the communicator may end it and give its buffers back.
-class KernelGate {
- public:
-  virtual ~KernelGate() = default;
-  virtual bool enter() = 0;  // false: the communicator has ended, touch nothing
-  virtual void leave() = 0;
-};
-
 // How the reductions of a run compute; ignored where nothing is reduced.
 struct Arithmetic {
   DataType dtype = DataType::kUint8;
@@ -99,7 +90,7 @@ class Execution {
   Status compute_parts(const BoundStep& step, int num_dst);
   Status fetch_copy(const BoundStep& step);
   Status compute_span(const BoundStep& step, size_t bytes, int num_dst);
-  void release_inputs(const BoundStep& step);
+  bool release_inputs(const BoundStep& step);
   bool post_outputs(BoundLane& lane, const BoundStep& step);
   void next_step(BoundLane& lane);
   bool all_sent() const;

@@ -51,9 +51,6 @@ class Board {
   bool failed() const { return failed_.load(std::memory_order_acquire); }
   std::optional<Failure> failure() const;
 
-  // Set while `rank` runs a kernel that may touch memory of others.
-  std::atomic<bool>& inside(int rank) { return member(rank).inside; }
-
  private:
   // One announced call. The sequence is written last and read first and last (a seqlock): a reader
   // that sees it change in between drops what it read.
@@ -63,7 +60,6 @@ class Board {
   };
   struct alignas(64) Member {
     std::atomic<bool> present{false};
-    std::atomic<bool> inside{false};
     std::atomic<int64_t> left_at{0};
     std::atomic<uint64_t> last{0};  // sequence + 1 of the latest entry
     Entry entries[kRemembered];

@@ -38,7 +38,7 @@ Status CollectiveOperation::begin() {
   }
   comm_.control().publish(record_of(call_, sequence_, bound_->fingerprint, bound_->algorithm));
   comm_.execution().start(&plan, buffers, comm_.header(sequence_, bound_->fingerprint), how,
-                          &comm_.device(), &comm_.control());
+                          &comm_.device(), &comm_.gate());
   return Status();
 }
 

@@ -15,6 +15,13 @@ Status check_any_thread(const Transport& transport, const std::string& who, cons
       who.c_str(), what, transport.name(), can.thread_level);
 }
 
+Result<std::unique_ptr<Communicator>> Communicator::create(CommunicatorParts parts) {
+  Result<std::unique_ptr<KernelGate>> gate = parts.transport->open_gate(parts.id);
+  if (!gate.ok()) return gate.status();
+  parts.gate = std::move(gate.value());
+  return std::unique_ptr<Communicator>(new Communicator(std::move(parts)));
+}
+
 Communicator::Communicator(CommunicatorParts parts)
     : parts_(std::move(parts)),
       rungs_(rungs_for(parts_.transport->capabilities().rungs, nranks(), usable_cores())),

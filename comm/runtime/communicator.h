@@ -36,6 +36,7 @@ struct CommunicatorParts {
   std::shared_ptr<Transport> transport;    // one endpoint, shared by a rank's communicators
   std::shared_ptr<std::atomic<int>> open;  // counts communicators on it that are not finalised
   std::shared_ptr<const World> world;      // of ranks in several processes; null within one
+  std::unique_ptr<KernelGate> gate;        // of the transport
   std::unique_ptr<Control> control;        // after world: goes first
   Config config;
   std::string name;
@@ -53,7 +54,8 @@ Status check_any_thread(const Transport& transport, const std::string& who, cons
 
 class Communicator final : public Pollable {
  public:
-  explicit Communicator(CommunicatorParts parts);
+  // Makes `parts.gate`.
+  static Result<std::unique_ptr<Communicator>> create(CommunicatorParts parts);
   ~Communicator() override;
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -108,6 +110,7 @@ class Communicator final : public Pollable {
   Execution& execution() { return execution_; }
   Plans& plans() { return plans_; }
   Control& control() { return *parts_.control; }
+  KernelGate& gate() { return *parts_.gate; }
   const Control& control() const { return *parts_.control; }
   Transport& transport() { return *parts_.transport; }
   const Device& device() const { return *parts_.device; }
@@ -143,6 +146,8 @@ class Communicator final : public Pollable {
   void count_pending() TUTTI_REQUIRES(drive_mutex_) {
     pending_.store(sequencer_.pending(), std::memory_order_release);
   }
+
+  explicit Communicator(CommunicatorParts parts);
 
   CommunicatorParts parts_;
   WaitRungs rungs_;

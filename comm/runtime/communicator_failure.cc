@@ -165,7 +165,6 @@ void Communicator::end(const Status& why, bool tell_peers) {
     ended_why_ = why;
   }
   ended_.store(true, std::memory_order_release);
-  control().wait_for_kernels();
   self_sends_.clear();
   sequencer_.cancel(told);
   count_pending();

@@ -8,14 +8,14 @@
 #include <string>
 
 #include "comm/base/status.h"
-#include "comm/exec/execution.h"
 #include "comm/runtime/board.h"
 #include "comm/runtime/call.h"
 
 namespace tutti {
 
-class Control : public KernelGate {
+class Control {
  public:
+  virtual ~Control() = default;
   // Announces this rank's next collective call. On the path of every call: no lock, no allocation.
   virtual void publish(const CallRecord& record) = 0;
   // What `rank` announced as its call number `sequence`, while it is remembered (the last 32).
@@ -27,9 +27,6 @@ class Control : public KernelGate {
   // Cheap: one load. True once any rank has failed or aborted.
   virtual bool failed() const = 0;
   virtual std::optional<Failure> failure() const = 0;
-  // After fail(): returns when no other rank is inside a kernel, which takes no longer than the
-  // kernel; none enters one any more. Then the buffers lent to peers may be given back.
-  virtual void wait_for_kernels() = 0;
   // Whether `rank` has joined.
   virtual bool present(int rank) const = 0;
   // Whether `rank` has ended its side for good; all it had posted is there. -1: any rank (cheap).

@@ -49,7 +49,9 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
     parts.device = &process.device();
     parts.cache_bytes = process.cache_bytes();
     parts.log = process.log();
-    all.push_back(std::make_unique<Communicator>(std::move(parts)));
+    Result<std::unique_ptr<Communicator>> made = Communicator::create(std::move(parts));
+    if (!made.ok()) return made.status();
+    all.push_back(std::move(made.value()));
   }
   return all;
 }
@@ -112,8 +114,9 @@ Status DerivedCreation::make(uint64_t id, const std::vector<int>& members, bool 
   parts.device = &process_.device();
   parts.cache_bytes = process_.cache_bytes();
   parts.log = process_.log();
-  made_ = std::make_unique<Communicator>(std::move(parts));
-  return Status();
+  Result<std::unique_ptr<Communicator>> made = Communicator::create(std::move(parts));
+  if (made.ok()) made_ = std::move(made.value());
+  return made.status();
 }
 
 SplitCreation::SplitCreation(Process& process, Communicator& parent, int color, int key,

@@ -35,14 +35,10 @@ class InprocControl final : public Control {
   bool present(int rank) const override { return board_->present(rank); }
   bool left(int rank) const override;
   std::string why_left(int rank) const override { return board_->why_left(rank); }
-  void wait_for_kernels() override;
-  bool enter() override;
-  void leave() override;
 
  private:
   std::shared_ptr<Board> board_;
   const int rank_;
-  const bool barrier_;  // asymmetric barriers work here
 };
 
 class Meetings {

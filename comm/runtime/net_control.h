@@ -42,11 +42,6 @@ class NetControl final : public Control {
   void refresh() override;
   void announce() override { plane_.announce(m_); }
 
-  // Kernels of other processes never touch memory of this one through these transports.
-  bool enter() override { return !board().failed(); }
-  void leave() override {}
-  void wait_for_kernels() override {}
-
  private:
   Board& board() const { return *m_.board; }
 

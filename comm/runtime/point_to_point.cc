@@ -119,7 +119,7 @@ Operation::Progress RecvOperation::take_view(const Candidate& c) {
   const Message* message = c.end->channel->view();
   if (message == nullptr) return Progress::kBlocked;
   if (!expected(c, *message)) return Progress::kFailed;
-  if (!comm_.control().enter()) return Progress::kBlocked;
+  if (!comm_.gate().enter()) return Progress::kBlocked;
   char* to = static_cast<char*>(message_.buffer);
   if (message->parts == nullptr && message->bytes > 0) {
     failure_ = c.end->channel->fetch(0, to, message->bytes);
@@ -129,9 +129,10 @@ Operation::Progress RecvOperation::take_view(const Candidate& c) {
         comm_.device().copy(to, message->parts[i].iov_base, message->parts[i].iov_len, nullptr);
     to += message->parts[i].iov_len;
   }
-  comm_.control().leave();
-  c.end->channel->release();
-  return failure_.ok() ? Progress::kDone : Progress::kFailed;
+  comm_.gate().leave();
+  const bool valid = c.end->channel->release();
+  if (!failure_.ok()) return Progress::kFailed;
+  return valid ? Progress::kDone : Progress::kBlocked;  // its sender has ended the communicator
 }
 
 Operation::Progress RecvOperation::take_landed(const Candidate& c) {

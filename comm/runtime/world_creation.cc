@@ -77,7 +77,7 @@ class WorldMaker {
                std::vector<std::string>* all);
   std::string own_transports() const;
   bool in_one_process() const;
-  std::unique_ptr<Communicator> assemble();
+  Result<std::unique_ptr<Communicator>> assemble();
   std::string who() const {
     return "rank " + std::to_string(plan_.rank) + " of " + std::to_string(plan_.nranks);
   }
@@ -289,7 +289,7 @@ Status WorldMaker::connect() {
   return agree("connecting", mine, "", &all);
 }
 
-std::unique_ptr<Communicator> WorldMaker::assemble() {
+Result<std::unique_ptr<Communicator>> WorldMaker::assemble() {
   CommunicatorParts parts;
   parts.id = world_.id;
   parts.rank = plan_.rank;
@@ -311,7 +311,7 @@ std::unique_ptr<Communicator> WorldMaker::assemble() {
         Membership{world_.id, plan_.rank, parts.peers, nullptr, parts.world});
   }
   process_.log().info("%s: joined over %s", who().c_str(), transport_name_.c_str());
-  return std::make_unique<Communicator>(std::move(parts));
+  return Communicator::create(std::move(parts));
 }
 
 }  // namespace

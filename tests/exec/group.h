@@ -25,12 +25,6 @@
 
 namespace tutti {
 
-class OpenGate final : public KernelGate {
- public:
-  bool enter() override { return true; }
-  void leave() override {}
-};
-
 // The channels of one rank, opened when a plan asks for them.
 class Channels final : public ChannelSource {
  public:

@@ -57,7 +57,7 @@ class Side {
   std::vector<float> output_;
   std::vector<char> scratch_;
   std::unique_ptr<Plan> plan_;
-  OpenGate gate_;
+  WatchedGate gate_;
   Execution execution_;
 };
 

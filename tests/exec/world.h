@@ -49,7 +49,7 @@ class World {
 };
 
 // Lets everybody in, and notices a kernel that does not leave or runs inside another.
-class OpenGate final : public KernelGate {
+class WatchedGate final : public KernelGate {
  public:
   bool enter() override {
     nested_ = nested_ || inside_;

@@ -55,7 +55,7 @@ class CommunicatorTest : public testing::Test {
       parts.config.timeout_ns = static_cast<int64_t>(timeout_seconds * 1e9);
       parts.device = &device_;
       parts.cache_bytes = size_t{32} << 20;
-      comms_.push_back(std::make_unique<Communicator>(std::move(parts)));
+      comms_.push_back(std::move(Communicator::create(std::move(parts)).value()));
     }
   }
   Communicator& at(int rank) { return *comms_[static_cast<size_t>(rank)]; }

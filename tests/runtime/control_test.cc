@@ -81,31 +81,6 @@ TEST(Control, FirstFailureCounts) {
   }
 }
 
-// After a failure no kernel starts, and whoever asks waits for those that run.
-TEST(Control, KernelsAndFailure) {
-  alarm(60);
-  for (int round = 0; round < 200; ++round) {
-    const auto controls = make_controls(2);
-    std::vector<int> memory(64, 0);
-    std::atomic<bool> running{false};
-    std::thread worker([&] {
-      while (controls[1]->enter()) {
-        for (int& v : memory) ++v;  // what a kernel does to a peer's buffer
-        controls[1]->leave();
-        running = true;
-      }
-    });
-    while (!running) sched_yield();
-    controls[0]->fail(Code::kAborted, "enough");
-    controls[0]->wait_for_kernels();
-    memory.assign(64, -1);  // ours again
-    worker.join();
-    for (int v : memory) EXPECT_EQ(v, -1);
-    EXPECT_FALSE(controls[0]->enter());
-  }
-  alarm(0);
-}
-
 TEST(Control, Presence) {
   auto board = std::make_shared<Board>(3);
   const InprocControl first(board, 0);

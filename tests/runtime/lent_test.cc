@@ -66,7 +66,7 @@ class LentTest : public testing::Test {
     parts.config = load_config({}).value();
     parts.config.timeout_ns = 10'000'000;
     parts.device = &device_;
-    comm_ = std::make_unique<Communicator>(std::move(parts));
+    comm_ = std::move(Communicator::create(std::move(parts)).value());
   }
   void TearDown() override { alarm(0); }
   // A receive from itself that nobody ever sends for.

@@ -1,6 +1,8 @@
 // Ends: abort, vanished peers, deadlines; and the lives of channels: opening order, many of them,
 // again and again.
 #include <atomic>
+#include <sched.h>
+#include <thread>
 
 #include "tests/transports/conformance.h"
 
@@ -25,6 +27,32 @@ TEST_P(Conformance, OpensInEitherOrder) {
         EXPECT_EQ(take_message(at(1), *recv, buffer.size()).data, buffer);
       }
     }
+  }
+}
+
+// After abort() no kernel of a peer begins, and those that were running are over.
+TEST_P(Conformance, AbortWaitsForKernelsOfPeers) {
+  make(2);
+  if (!caps_.view && !caps_.place) GTEST_SKIP() << "no kernel touches memory of another rank";
+  for (uint64_t comm = 1; comm <= 200; ++comm) {
+    auto gate = std::move(at(1).open_gate(comm).value());
+    auto other = std::move(at(1).open_gate(comm + 1000).value());
+    std::vector<int> memory(64, 0);
+    std::atomic<bool> running{false};
+    std::thread worker([&] {
+      while (gate->enter()) {
+        for (int& v : memory) ++v;  // what a kernel does to a peer's buffer
+        gate->leave();
+        running = true;
+      }
+    });
+    while (!running) sched_yield();
+    at(0).abort(comm);
+    memory.assign(64, -1);  // ours again
+    worker.join();
+    for (int v : memory) ASSERT_EQ(v, -1);
+    ASSERT_TRUE(other->enter()) << "another communicator goes on";
+    other->leave();
   }
 }
 

@@ -69,13 +69,14 @@ TEST(ShmRegions, FindsWhatLiesInside) {
   EXPECT_EQ(regions.find(a + 12'000, 500).generation, 0u) << "reaches beyond the last page";
   int outside = 0;
   EXPECT_EQ(regions.find(&outside, 4).generation, 0u);
-  uint64_t bytes = 0;
-  EXPECT_GE(regions.descriptor(at_b.slot, at_b.generation, &bytes), 0);
-  EXPECT_EQ(bytes, 4096u);
+  const RegionFile file = regions.file(at_b.slot, at_b.generation);
+  EXPECT_GE(file.fd, 0);
+  EXPECT_EQ(file.offset, 0u);
+  EXPECT_EQ(file.bytes, 4096u);
   EXPECT_FALSE(regions.remove(b + 8)) << "only as a whole";
   EXPECT_TRUE(regions.remove(b));
   EXPECT_FALSE(regions.remove(b));
-  EXPECT_EQ(regions.descriptor(at_b.slot, at_b.generation, &bytes), -1);
+  EXPECT_EQ(regions.file(at_b.slot, at_b.generation).fd, -1);
   auto* c = static_cast<std::byte*>(regions.add(100).value());
   EXPECT_EQ(regions.find(c, 1).slot, at_b.slot) << "numbers are used again";
   EXPECT_NE(regions.find(c, 1).generation, at_b.generation) << "and told apart";
@@ -92,6 +93,50 @@ TEST(ShmRegions, HaveALimit) {
   EXPECT_EQ(regions.add(1).status().code(), Code::kOutOfMemory);
   EXPECT_TRUE(regions.remove(all[3]));
   EXPECT_TRUE(regions.add(1).ok());
+}
+
+// What a peer has mapped of the stretch that holds an address.
+std::byte* peer_view(const OwnRegions& regions, const std::byte* at) {
+  const RegionPlace place = regions.find(at, 1);
+  const RegionFile file = regions.file(place.slot, place.generation);
+  void* base = mmap(nullptr, file.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd,
+                    static_cast<off_t>(file.offset));
+  EXPECT_NE(base, MAP_FAILED);
+  return static_cast<std::byte*>(base) + place.offset;
+}
+
+TEST(ShmRegions, DetachedPagesKeepContentsAndAddress) {
+  OwnRegions regions;
+  constexpr size_t kPages = 10;
+  constexpr size_t kBytes = kPages * 4096;
+  auto* base = static_cast<std::byte*>(regions.add(kBytes).value());
+  const std::vector<std::byte> wanted = pattern(1, kBytes);
+  std::memcpy(base, wanted.data(), kBytes);
+  std::byte* before = peer_view(regions, base);
+  const uint64_t since = regions.detaches();
+  // From the middle of page 3 to the middle of page 5.
+  ASSERT_TRUE(regions.detach(base + 3 * 4096 + 100, 2 * 4096).ok());
+  EXPECT_EQ(std::memcmp(base, wanted.data(), kBytes), 0);
+  std::fill_n(before, kBytes, std::byte{0xEE});
+  for (size_t page = 0; page < kPages; ++page) {
+    const bool ours = page >= 3 && page <= 5;
+    const std::byte want = ours ? wanted[page * 4096] : std::byte{0xEE};
+    EXPECT_EQ(base[page * 4096], want) << page;
+    // Whoever maps it now sees what we see.
+    std::byte* now = peer_view(regions, base + page * 4096);
+    *now = std::byte{0x11};
+    EXPECT_EQ(base[page * 4096], std::byte{0x11}) << page;
+  }
+  EXPECT_EQ(regions.find(base + 2 * 4096, 2 * 4096).generation, 0u) << "in two regions";
+  EXPECT_TRUE(regions.is_detached(base, kBytes, since));
+  EXPECT_FALSE(regions.is_detached(base, 3 * 4096, since));
+  EXPECT_FALSE(regions.is_detached(base, kBytes, regions.detaches()));
+  // Again, over the seams.
+  ASSERT_TRUE(regions.detach(base, kBytes).ok());
+  EXPECT_EQ(base[0], std::byte{0x11});
+  EXPECT_TRUE(regions.remove(base));
+  EXPECT_FALSE(regions.remove(base));
+  EXPECT_EQ(regions.find(base, 1).generation, 0u);
 }
 
 TEST(ShmBlockPool, KeepsBlocksAndHasALimit) {
@@ -249,6 +294,48 @@ TEST_F(ShmPair, MemoryComesAndGoes) {
     ASSERT_EQ(bytes_of(*pipe_.recv, *message), wanted) << round;
     pipe_.recv->release();
   }
+}
+
+// The kernel of the peer never ends, as far as this side can wait for it.
+TEST_F(ShmPair, MemoryThatAPeerMayStillWriteIsReplaced) {
+  const Block block(*endpoints_[1], 100'000);
+  const std::vector<std::byte> wanted = pattern(1, 100'000);
+  std::memcpy(block.data(), wanted.data(), wanted.size());
+  pipe_.recv->offer(0, block.data() + 5000, 50'000, 7);
+  auto gate = std::move(endpoints_[0]->open_gate(make_key(0).comm).value());
+  ASSERT_TRUE(gate->enter());
+  auto* placed = static_cast<std::byte*>(pipe_.send->place(50'000, 7));
+  ASSERT_NE(placed, nullptr);
+  endpoints_[1]->abort(make_key(0).comm);
+  std::fill_n(placed, 50'000, std::byte{0xEE});
+  gate->leave();
+  EXPECT_EQ(std::memcmp(block.data(), wanted.data(), wanted.size()), 0);
+  EXPECT_FALSE(pipe_.send->post_placed(nullptr, 50'000)) << "the communicator has ended";
+  EXPECT_EQ(endpoints_[1]->still_lent(make_key(0).comm), "");
+}
+
+// Another communicator has lost the page in which this one expects a message.
+TEST_F(ShmPair, AMessagePlacedIntoReplacedPagesIsNotTaken) {
+  const Block block(*endpoints_[1], 8192);
+  ChannelKey key = make_key(1);
+  key.comm += 5;
+  auto send = std::move(endpoints_[0]->open_send(key).value());
+  key.peer = 0;
+  auto recv = std::move(endpoints_[1]->open_recv(key).value());
+  recv->offer(0, block.data() + 4096, 4096, 9);
+  pipe_.recv->offer(0, block.data(), 5000, 7);
+  auto gate = std::move(endpoints_[0]->open_gate(make_key(0).comm).value());
+  ASSERT_TRUE(gate->enter());
+  endpoints_[1]->abort(make_key(0).comm);
+  gate->leave();
+  ASSERT_NE(send->place(4096, 9), nullptr);
+  ASSERT_TRUE(send->post_placed(nullptr, 4096));
+  const Message* message = recv->view();
+  ASSERT_NE(message, nullptr);
+  EXPECT_FALSE(message->placed);
+  EXPECT_EQ(message->parts, nullptr);
+  std::byte to[4096];
+  EXPECT_EQ(recv->fetch(0, to, sizeof(to)).code(), Code::kRemoteError);
 }
 
 TEST_F(ShmPair, OffersOfPlainMemoryAreNotMade) {

@@ -106,13 +106,14 @@ const Message* FaultRecvChannel::view() {
   return message;
 }
 
-void FaultRecvChannel::release() {
+bool FaultRecvChannel::release() {
   transport_->step();
   showing_ = false;
-  inner_->release();
+  const bool valid = inner_->release();
   // Asking the inner channel would land the next message before its time; but only the inner one
   // knows whether this one still counted when the channel has ended.
   reported_ = inner_->health().ok() ? reported_ + 1 : inner_->received();
+  return valid;
 }
 
 bool FaultRecvChannel::has_message() { return !transport_->step() && inner_->has_message(); }

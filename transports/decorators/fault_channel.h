@@ -56,7 +56,7 @@ class FaultRecvChannel final : public RecvChannel {
                    const ChannelKey& key);
 
   const Message* view() override;
-  void release() override;
+  bool release() override;
   bool has_message() override;
   Status fetch(size_t offset, void* to, size_t bytes) override {
     return inner_->fetch(offset, to, bytes);

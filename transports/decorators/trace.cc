@@ -71,10 +71,11 @@ class TraceRecvChannel final : public RecvChannel {
     }
     return message;
   }
-  void release() override {
-    inner_->release();
+  bool release() override {
+    const bool valid = inner_->release();
     showing_ = false;
     ring_->add(key_, TraceCall::kRelease, received_++, 0);
+    return valid;
   }
   bool has_message() override { return inner_->has_message(); }
   void post_recv(const iovec* parts, int nparts) override {

@@ -78,6 +78,9 @@ class TraceTransport final : public Transport {
   Status connect(int peer, std::string_view address) override;
   Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
+  Result<std::unique_ptr<KernelGate>> open_gate(uint64_t comm) override {
+    return inner_->open_gate(comm);
+  }
   Result<void*> alloc(size_t bytes) override { return inner_->alloc(bytes); }
   void free(void* base) override { inner_->free(base); }
   Status register_memory(void* base, size_t bytes, uint64_t* handle) override;

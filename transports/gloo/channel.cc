@@ -40,7 +40,10 @@ GlooRecvChannel::GlooRecvChannel(std::shared_ptr<Link> link, RecvState* state)
 
 GlooRecvChannel::~GlooRecvChannel() { link_->close(state_); }
 
-void GlooRecvChannel::release() { TUTTI_CHECK(false, "release without a message from view()"); }
+bool GlooRecvChannel::release() {
+  TUTTI_CHECK(false, "release without a message from view()");
+  return false;
+}
 
 void GlooRecvChannel::post_recv(const iovec* parts, int nparts) {
   link_->post_recv(state_, parts, nparts);

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -37,15 +36,23 @@ class InprocLinkMemory {
 // One end of a link; both ends and their channels keep the memory.
 class InprocLink final : public RingLink {
  public:
-  InprocLink(std::shared_ptr<InprocLinkMemory> memory, int peer, int side)
-      : RingLink("inproc", peer, side), memory_(std::move(memory)) {}
+  // `door`: the peer's; null for the link of an endpoint with itself.
+  InprocLink(std::shared_ptr<InprocLinkMemory> memory, std::shared_ptr<Door> door, int peer,
+             int side)
+      : RingLink("inproc", peer, side), memory_(std::move(memory)), door_(std::move(door)) {}
+
+  Door* peer_door() override { return door_.get(); }
 
  private:
   LinkHead& head() override { return memory_->head; }
   Result<RingBlock*> block(uint32_t index) override { return memory_->block(index); }
 
   const std::shared_ptr<InprocLinkMemory> memory_;
+  const std::shared_ptr<Door> door_;
 };
+
+// For a new endpoint. Throws std::bad_alloc.
+std::shared_ptr<Door> make_inproc_door();
 
 class InprocDomain {
  public:
@@ -54,8 +61,8 @@ class InprocDomain {
   InprocDomain(const InprocDomain&) = delete;
   InprocDomain& operator=(const InprocDomain&) = delete;
 
-  // A new endpoint; its id is never given out again.
-  uint64_t add_endpoint();
+  // A new endpoint with its door; its id is never given out again.
+  uint64_t add_endpoint(std::shared_ptr<Door> door);
   // A peer that was using memory of it may not have looked yet, so what it had allocated
   // (std::aligned_alloc) stays until the domain goes.
   void remove_endpoint(uint64_t id, std::span<void* const> blocks);
@@ -71,7 +78,7 @@ class InprocDomain {
 
   mutable Mutex mutex_;
   uint64_t next_id_ TUTTI_GUARDED_BY(mutex_) = 1;
-  std::set<uint64_t> endpoints_ TUTTI_GUARDED_BY(mutex_);
+  std::map<uint64_t, std::shared_ptr<Door>> endpoints_ TUTTI_GUARDED_BY(mutex_);
   // As long as one of the two is there.
   std::map<Ends, std::shared_ptr<InprocLinkMemory>> links_ TUTTI_GUARDED_BY(mutex_);
   std::vector<void*> orphans_ TUTTI_GUARDED_BY(mutex_);

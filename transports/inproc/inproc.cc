@@ -7,6 +7,7 @@
 
 #include "comm/base/check.h"
 #include "transports/ring/channel.h"
+#include "transports/ring/ending.h"
 
 namespace tutti {
 namespace {
@@ -40,7 +41,9 @@ Capabilities make_capabilities() {
 InprocTransport::InprocTransport(std::shared_ptr<InprocDomain> domain, int number)
     : domain_(std::move(domain)),
       number_(number),
-      id_(domain_->add_endpoint()),
+      door_(std::make_shared<OwnDoor>(door_memory_.get(), door_memory_, OwnDoor::Reach::kProcess,
+                                      "inproc")),
+      id_(domain_->add_endpoint(door_memory_)),
       capabilities_(make_capabilities()) {}
 
 InprocTransport::~InprocTransport() {
@@ -124,14 +127,15 @@ void InprocTransport::free(void* base) {
   std::free(base);
 }
 
-// At all links up to the same epoch, so that a peer that comes later sees it too.
 void InprocTransport::abort(uint64_t comm) {
-  MutexLock lock(mutex_);
-  uint32_t epoch = 0;
-  for (const auto& [peer, known] : peers_) {
-    epoch = std::max(epoch, known.link->highest_epoch(comm));
+  std::vector<std::shared_ptr<RingLink>> links;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [peer, known] : peers_) links.push_back(known.link);
   }
-  for (const auto& [peer, known] : peers_) known.link->abort(comm, epoch);
+  // A kernel waits for nobody, so it ends by itself; and nothing can be taken back here.
+  const Status ended = end_communicator(links, comm, OwnDoor::Reach::kProcess, INT64_MAX);
+  TUTTI_CHECK(ended.ok(), "threads of one process have nothing to take back");
 }
 
 }  // namespace tutti

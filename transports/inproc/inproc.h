@@ -44,6 +44,9 @@ class InprocTransport final : public Transport {
   Status connect(int peer, std::string_view address) override;
   Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
+  Result<std::unique_ptr<KernelGate>> open_gate(uint64_t comm) override {
+    return door_->open(comm);
+  }
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
   Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
@@ -63,6 +66,8 @@ class InprocTransport final : public Transport {
 
   std::shared_ptr<InprocDomain> domain_;
   const int number_;
+  const std::shared_ptr<Door> door_memory_ = make_inproc_door();
+  const std::shared_ptr<OwnDoor> door_;
   const uint64_t id_;
   Capabilities capabilities_;
   Registrations registrations_{"inproc", number_};

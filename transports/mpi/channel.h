@@ -90,7 +90,7 @@ class MpiRecvChannel final : public RecvChannel {
   ~MpiRecvChannel() override;
 
   const Message* view() override { return nullptr; }
-  void release() override;
+  bool release() override;
   bool has_message() override;
   void post_recv(const iovec* parts, int nparts) override;
   uint64_t received() override;

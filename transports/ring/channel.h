@@ -77,7 +77,7 @@ class RingRecvChannel final : public RecvChannel {
 
   // With receives posted the arriving messages belong to them and view() shows no new one.
   const Message* view() override;
-  void release() override;
+  bool release() override;
   void post_recv(const iovec* parts, int nparts) override;
   uint64_t received() override;
   const Message& last() const override { return last_; }
@@ -94,6 +94,7 @@ class RingRecvChannel final : public RecvChannel {
   const MessageLine* arrived() const;
   void describe(const MessageLine& line);
   void describe_list(const PartList& list);
+  void describe_placed(const OfferLine& offer, uint64_t consumed);
   void show(const LentRange* lent, size_t nparts);
   Status land(const Posted& target);
   void give_back();

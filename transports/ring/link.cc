@@ -228,6 +228,30 @@ void RingLink::left(int side) {
   if (lock.held()) drop_unused();
 }
 
+bool RingLink::is_peer_gone() {
+  look();
+  return side_ >= 0 && head().left[1 - side_].load(std::memory_order_acquire) != 0;
+}
+
+Status RingLink::take_back_offers(uint64_t comm) {
+  if (memory() == nullptr) return Status();
+  Status failure;
+  const SharedLock lock(head().mutex);
+  for_each([&](const Place& place) {
+    if (place.entry->comm != comm) return true;
+    const uint64_t next = place.pair->ring[1 - side_].consumed.count.load(std::memory_order_acquire);
+    for (const RingSlot& slot : place.pair->ring[side_].slots) {
+      const OfferLine& offer = slot.offer;
+      const uint64_t stamp = offer.stamp.load(std::memory_order_relaxed);  // our own line
+      if (stamp <= next || (stamp & kWithdrawn) != 0) continue;
+      const Status detached = memory()->detach(offer.base, offer.place.bytes);
+      if (failure.ok()) failure = detached;
+    }
+    return true;
+  });
+  return failure;
+}
+
 uint32_t RingLink::pairs_in_use() {
   uint32_t pairs = 0;
   const SharedLock lock(head().mutex);

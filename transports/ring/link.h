@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "comm/base/status.h"
+#include "transports/ring/door.h"
 #include "transports/ring/memory.h"
 #include "transports/ring/ring.h"
 #include "transports/ring/shared_mutex.h"
@@ -92,6 +93,7 @@ class RingLink {
   // The highest epoch of `comm` that this end knows of, 0 for none.
   uint32_t highest_epoch(uint64_t comm);
   // Ends the pairs of `comm` up to and with `epoch`, and refuses to open more of them at both ends.
+  // For end_communicator() (ending.h).
   void abort(uint64_t comm, uint32_t epoch);
   // This end's endpoint goes: the peer sees it gone from now on.
   void leave() { left(side_ < 0 ? 0 : side_); }
@@ -105,6 +107,12 @@ class RingLink {
 
   // Null where both ends are in one address space.
   virtual LinkMemory* memory() { return nullptr; }
+  // Of the peer; null for the link of a rank with itself, and when the peer never showed one.
+  virtual Door* peer_door() = 0;
+  bool is_peer_gone();
+  // The memory that `comm` offers the peer, which is inside a kernel and does not come out, is
+  // replaced by other memory with the same contents: the peer keeps what it has. Ok when all is.
+  Status take_back_offers(uint64_t comm);
 
  protected:
   virtual LinkHead& head() = 0;

@@ -25,6 +25,12 @@ class LinkMemory {
   // Copies from the peer's address space: `bytes` from `offset` on of the parts taken together.
   // kRemoteError when the peer has gone.
   virtual Status read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) = 0;
+  // Puts other memory of the same contents at the same address: what peers have mapped there is
+  // from now on theirs alone.
+  virtual Status detach(void* base, size_t bytes) = 0;
+  // How often that has happened; and whether it happened to a part of the range since then.
+  virtual uint64_t detaches() const = 0;
+  virtual bool is_detached(const void* base, size_t bytes, uint64_t since) const = 0;
   // Memory of ours in a region that the peer can map: for copies, and for lists too long for a
   // slot. Null when there is none to be had now.
   virtual void* take_block(size_t bytes) = 0;

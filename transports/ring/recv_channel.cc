@@ -75,12 +75,23 @@ inline void RingRecvChannel::describe(const MessageLine& line) {
       describe_list(line.list);
       break;
     case MessageKind::kPlaced:
-      // Our own line: the sender needs to say no more than that it used the offer.
-      part_ = {own_ring_->slots[next_ % kRingSlots].offer.base, bytes};
-      message_.placed = true;
-      // Pairs with the acquire load in RingSendChannel::released.
-      own_ring_->heard.count.store(line.consumed, std::memory_order_release);
+      describe_placed(own_ring_->slots[next_ % kRingSlots].offer, line.consumed);
       break;
+  }
+}
+
+// Our own line: the sender needs to say no more than that it used the offer.
+inline void RingRecvChannel::describe_placed(const OfferLine& offer, uint64_t consumed) {
+  part_ = {offer.base, message_.bytes};
+  message_.placed = true;
+  // Pairs with the acquire load in RingSendChannel::released.
+  own_ring_->heard.count.store(consumed, std::memory_order_release);
+  // Another communicator may have had to give up memory that lies on the same pages.
+  if (memory_ != nullptr && memory_->detaches() != offer.detaches &&
+      memory_->is_detached(offer.base, message_.bytes, offer.detaches)) {
+    num_lent_ = 0;
+    message_.parts = nullptr;
+    message_.placed = false;
   }
 }
 
@@ -137,14 +148,15 @@ inline void RingRecvChannel::give_back() {
   ring_->consumed.count.store(next_, std::memory_order_release);
 }
 
-void RingRecvChannel::release() {
+bool RingRecvChannel::release() {
   TUTTI_CHECK(showing_, "release without a message from view()");
   // After abort() nothing counts as received any more, not even what was being looked at.
   if (state_->load(std::memory_order_acquire) & kEnded) {
     showing_ = false;
-    return;
+    return false;
   }
   give_back();
+  return true;
 }
 
 void RingRecvChannel::post_recv(const iovec* parts, int nparts) {
@@ -198,7 +210,8 @@ uint64_t RingRecvChannel::received() {
       showing_ = true;
       failure_ = land(targets_[next_ % kRingSlots]);
       showing_ = false;
-      if (!failure_.ok()) return next_ - base_;
+      const bool ended = state_->load(std::memory_order_acquire) & kEnded;
+      if (!failure_.ok() || ended) return next_ - base_;
       last_ = {nullptr, nullptr, 0, message_.bytes, message_.placed};
       if (message_.header != nullptr) {
         last_header_ = *message_.header;
@@ -227,6 +240,7 @@ void RingRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64_t
     line.place = memory_->describe({base, bytes});
     if (line.place.region == kOwnAddress) return;  // nobody but us can write there
   }
+  line.detaches = memory_ != nullptr ? memory_->detaches() : 0;
   line.base = base;
   line.fingerprint = fingerprint;
   // Pairs with the acquire load in RingSendChannel::place.

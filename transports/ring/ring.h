@@ -18,7 +18,7 @@
 //                                                      ring[1-s].consumed (kPlaced)
 //   ring[s].slots[i].offer   side s              0- 7  stamp: number of the message of ring[1-s]
 //                                                      this is for + 1; kWithdrawn when taken back
-//                                                8-47  owner's address, fingerprint, LentRange
+//                                                8-55  owner's address, fingerprint, LentRange, detaches
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
 //   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came
 //                                                      in a message; for side s alone
@@ -106,9 +106,10 @@ inline constexpr uint64_t kWithdrawn = uint64_t{1} << 63;
 
 struct alignas(kRingLine) OfferLine {
   std::atomic<uint64_t> stamp;
-  void* base;  // for the owner alone
+  void* base;  // for the owner alone, as `detaches`
   uint64_t fingerprint;
   LentRange place;
+  uint64_t detaches;  // LinkMemory::detaches() at the offer
 };
 static_assert(sizeof(OfferLine) == kRingLine);
 

@@ -39,9 +39,11 @@ Result<std::shared_ptr<ShmLink>> ShmLink::make(std::shared_ptr<ShmOwn> own, int 
   link->segment_ = std::move(connection.segment);
   TUTTI_TRY(link->map_head());
   if (side == 0) TUTTI_TRY(link->head_->mutex.init());
-  MutexLock lock(link->mutex_);
-  link->proved_ = connection.proved;
-  link->expected_ = connection.expected;
+  {
+    MutexLock lock(link->mutex_);
+    link->proved_ = connection.proved;
+    link->expected_ = connection.expected;
+  }
   return link;
 }
 
@@ -63,6 +65,8 @@ ShmLink::~ShmLink() {
   for (PeerRegion& region : peer_regions_) {
     if (region.base != nullptr) munmap(region.base, region.bytes);
   }
+  MutexLock lock(mutex_);
+  for (const iovec& retired : retired_) munmap(retired.iov_base, retired.iov_len);
 }
 
 Status ShmLink::map_head() {
@@ -134,9 +138,10 @@ void ShmLink::receive() {
 void ShmLink::map_region(const ShmRecord& record, UniqueFd fd) {
   if (record.slot >= kMaxRegions || record.generation == 0 || record.bytes == 0) return;
   forget_region(record.slot);
-  Result<Segment> segment = Segment::adopt_unmapped(std::move(fd), record.bytes);
+  if (record.bytes > SIZE_MAX - record.offset) return;
+  Result<Segment> segment = Segment::adopt_unmapped(std::move(fd), record.offset + record.bytes);
   if (!segment.ok()) return;
-  Result<void*> base = segment.value().map(0, record.bytes);
+  Result<void*> base = segment.value().map(record.offset, record.bytes);
   if (!base.ok()) return;
   PeerRegion& region = peer_regions_[record.slot];
   region.base = static_cast<std::byte*>(base.value());
@@ -145,12 +150,24 @@ void ShmLink::map_region(const ShmRecord& record, UniqueFd fd) {
   region.generation.store(record.generation, std::memory_order_release);
 }
 
-// The peer uses a number again only when no operation needs the region that had it before.
+// The peer uses a number again only when no operation needs the region that had it before; but a
+// kernel of one that was aborted, and did not come out in time, may be in it.
 void ShmLink::forget_region(uint32_t slot) {
   PeerRegion& region = peer_regions_[slot];
   region.generation.store(0, std::memory_order_release);
-  if (region.base != nullptr) munmap(region.base, region.bytes);
+  if (region.base != nullptr) retired_.push_back({region.base, region.bytes});
   region.base = nullptr;
+  unmap_retired();
+}
+
+void ShmLink::unmap_retired() {
+  if (is_any_inside(*own_->door)) return;
+  for (const iovec& retired : retired_) munmap(retired.iov_base, retired.iov_len);
+  retired_.clear();
+}
+
+Door* ShmLink::peer_door() {
+  return to_self_ ? nullptr : static_cast<Door*>(resolve(kDoorPlace));
 }
 
 LentRange ShmLink::describe(const iovec& part) {
@@ -170,9 +187,11 @@ bool ShmLink::announce(const RegionPlace& place) {
   record.kind = ShmRecordKind::kRegion;
   record.slot = place.slot;
   record.generation = place.generation;
-  const int fd = own_->regions.descriptor(place.slot, place.generation, &record.bytes);
+  const RegionFile file = own_->regions.file(place.slot, place.generation);
+  record.bytes = file.bytes;
+  record.offset = file.offset;
   // A full socket: the message goes another way this time.
-  if (fd < 0 || !send_record(socket_.get(), record, fd)) return false;
+  if (file.fd < 0 || !send_record(socket_.get(), record, file.fd)) return false;
   announced.store(place.generation, std::memory_order_release);
   return true;
 }

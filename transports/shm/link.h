@@ -28,7 +28,9 @@ namespace tutti {
 struct ShmOwn {
   OwnRegions regions;
   BlockPool pool{&regions};
+  Door* door = nullptr;  // the first region, so that every peer knows where to find it
 };
+inline constexpr LentRange kDoorPlace = {0, sizeof(Door), 1, 1};
 
 class ShmLink final : public RingLink, private LinkMemory {
  public:
@@ -49,10 +51,13 @@ class ShmLink final : public RingLink, private LinkMemory {
   static Result<std::shared_ptr<ShmLink>> make_to_self(std::shared_ptr<ShmOwn> own, int peer);
   ~ShmLink() override;
 
+  // Tells the peer where our door is. One that has gone already shows at its channels.
+  void show_door() { (void)describe({own_->door, sizeof(Door)}); }
   // Reads the nonce at `address` in the peer's process, to learn whether the kernel allows that.
   void probe(uint64_t address, const ShmNonce& nonce);
 
   LinkMemory* memory() override { return to_self_ ? nullptr : this; }
+  Door* peer_door() override;
 
  private:
   struct PeerRegion {
@@ -75,6 +80,11 @@ class ShmLink final : public RingLink, private LinkMemory {
   void* resolve(const LentRange& lent) override;
   bool peer_can_read() const override;
   Status read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) override;
+  Status detach(void* base, size_t bytes) override { return own_->regions.detach(base, bytes); }
+  uint64_t detaches() const override { return own_->regions.detaches(); }
+  bool is_detached(const void* base, size_t bytes, uint64_t since) const override {
+    return own_->regions.is_detached(base, bytes, since);
+  }
   void* take_block(size_t bytes) override { return own_->pool.take(bytes); }
   void give_block(void* block) override { own_->pool.give(block); }
 
@@ -83,6 +93,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   void receive() TUTTI_REQUIRES(mutex_);
   void map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
   void forget_region(uint32_t slot) TUTTI_REQUIRES(mutex_);
+  void unmap_retired() TUTTI_REQUIRES(mutex_);
   Status read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const;
 
   const std::shared_ptr<ShmOwn> own_;
@@ -97,6 +108,8 @@ class ShmLink final : public RingLink, private LinkMemory {
   std::atomic<int64_t> looked_ns_{0};
   Mutex mutex_;
   std::vector<RingBlock*> blocks_ TUTTI_GUARDED_BY(mutex_);
+  // Regions that the peer has replaced while a kernel here was running, which may still use them.
+  std::vector<iovec> retired_ TUTTI_GUARDED_BY(mutex_);
   bool proved_ TUTTI_GUARDED_BY(mutex_) = true;
   Digest expected_ TUTTI_GUARDED_BY(mutex_) = {};
   bool gone_ TUTTI_GUARDED_BY(mutex_) = false;

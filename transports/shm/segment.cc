@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 namespace tutti {
@@ -105,6 +106,22 @@ Result<void*> Segment::map(size_t offset, size_t bytes) const {
                   static_cast<off_t>(offset));
   if (at == MAP_FAILED) return failed(Code::kOutOfMemory, "mapping a part", bytes);
   return at;
+}
+
+Status Segment::write(const void* from, size_t bytes) {
+  for (size_t done = 0; done < bytes;) {
+    const ssize_t put = pwrite(fd(), static_cast<const std::byte*>(from) + done, bytes - done,
+                               static_cast<off_t>(done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return failed(Code::kOutOfMemory, "filling a segment", bytes);
+    done += static_cast<size_t>(put);
+  }
+  return Status();
+}
+
+int Segment::map_over(void* at) const {
+  const void* mapped = mmap(at, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd(), 0);
+  return mapped == MAP_FAILED ? errno : 0;
 }
 
 void Segment::discard() {

@@ -34,6 +34,11 @@ class Segment {
   int fd() const { return fd_.get(); }
   // Another mapping of a part; the caller unmaps it.
   Result<void*> map(size_t offset, size_t bytes) const;
+  // Copies into its beginning without mapping it.
+  Status write(const void* from, size_t bytes);
+  // Maps all of it at `at`, a page's address, in place of what is there, which stays when this
+  // fails; the caller unmaps it. Returns an errno.
+  int map_over(void* at) const;
   // Its pages go back to the system though others may still have it mapped: they see zeros.
   void discard();
 

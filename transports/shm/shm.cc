@@ -13,6 +13,7 @@
 #include "comm/base/check.h"
 #include "comm/base/clock.h"
 #include "transports/ring/channel.h"
+#include "transports/ring/ending.h"
 
 namespace tutti {
 namespace {
@@ -67,8 +68,17 @@ ShmTransport::ShmTransport(int number, const Secret& secret, const ShmOptions& o
 Result<std::unique_ptr<Transport>> ShmTransport::open(int number, const Secret& secret,
                                                       const ShmOptions& options) {
   std::unique_ptr<ShmTransport> transport(new ShmTransport(number, secret, options));
+  TUTTI_TRY(transport->make_door());
   TUTTI_TRY(transport->listen());
   return std::unique_ptr<Transport>(std::move(transport));
+}
+
+Status ShmTransport::make_door() {
+  Result<void*> memory = own_->regions.add(sizeof(Door));
+  if (!memory.ok()) return memory.status();
+  own_->door = static_cast<Door*>(memory.value());  // zeros are a door
+  door_ = std::make_shared<OwnDoor>(own_->door, own_, OwnDoor::Reach::kHost, "shm");
+  return Status();
 }
 
 Status ShmTransport::listen() {
@@ -111,6 +121,7 @@ Status ShmTransport::connect(int peer, std::string_view text) {
                     : own_address_.number < address->number ? connect_to(peer, *address)
                                                         : wait_for(peer, *address);
   if (!link.ok()) return link.status();
+  if (!self) link.value()->show_door();
   if (!self && options_.read_peers) link.value()->probe(address->probe, address->nonce);
   peers_.emplace(peer, Peer{address->nonce, std::move(link.value())});
   return Status();
@@ -254,35 +265,22 @@ void ShmTransport::free(void* base) {
   TUTTI_CHECK(own_->regions.remove(base), "free of memory that alloc did not give out");
 }
 
-// Peers copy it through the kernel; there is nothing to prepare.
-Status ShmTransport::register_memory(void* base, size_t bytes, uint64_t* handle) {
-  if (base == nullptr || bytes == 0 || bytes > UINTPTR_MAX - reinterpret_cast<uintptr_t>(base)) {
-    return error(Code::kInvalidArgument, "shm %d: cannot register %zu bytes at %p", number_, bytes,
-                 base);
-  }
-  MutexLock lock(mutex_);
-  *handle = next_handle_++;
-  registrations_.emplace(*handle, iovec{base, bytes});
-  return Status();
-}
-
-Status ShmTransport::deregister_memory(uint64_t handle) {
-  MutexLock lock(mutex_);
-  if (registrations_.erase(handle) == 0) {
-    return error(Code::kInvalidArgument, "shm %d: registration %llu is unknown", number_,
-                 static_cast<unsigned long long>(handle));
-  }
-  return Status();
-}
-
-// At all links up to the same epoch, so that a peer that comes later sees it too.
 void ShmTransport::abort(uint64_t comm) {
-  MutexLock lock(mutex_);
-  uint32_t epoch = 0;
-  for (const auto& [peer, known] : peers_) {
-    epoch = std::max(epoch, known.link->highest_epoch(comm));
+  std::vector<std::shared_ptr<RingLink>> links;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [peer, known] : peers_) links.push_back(known.link);
   }
-  for (const auto& [peer, known] : peers_) known.link->abort(comm, epoch);
+  const Status ended = end_communicator(links, comm, OwnDoor::Reach::kHost, options_.kernel_ns);
+  if (ended.ok()) return;
+  MutexLock lock(mutex_);
+  still_lent_[comm] = ended.text();
+}
+
+std::string ShmTransport::still_lent(uint64_t comm) const {
+  MutexLock lock(mutex_);
+  const auto found = still_lent_.find(comm);
+  return found == still_lent_.end() ? std::string() : found->second;
 }
 
 }  // namespace tutti

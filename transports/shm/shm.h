@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@
 
 #include "comm/base/mutex.h"
 #include "comm/net/secret.h"
+#include "transports/registrations.h"
+#include "transports/ring/door.h"
 #include "transports/shm/link.h"
 #include "transports/shm/wire.h"
 #include "transports/transport.h"
@@ -33,6 +36,9 @@ namespace tutti {
 struct ShmOptions {
   int64_t connect_ns = 30'000'000'000;
   bool read_peers = true;  // through the kernel, where it allows that
+  // A kernel that takes longer, on memory of a peer that wants it back, belongs to a process that
+  // does not run: it touches 64 KiB to a few megabytes.
+  int64_t kernel_ns = 200'000'000;
 };
 
 class ShmTransport final : public Transport {
@@ -53,13 +59,20 @@ class ShmTransport final : public Transport {
   Status connect(int peer, std::string_view address) override;
   Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
+  Result<std::unique_ptr<KernelGate>> open_gate(uint64_t comm) override {
+    return door_->open(comm);
+  }
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
-  Status deregister_memory(uint64_t handle) override;
+  // Peers copy it through the kernel; there is nothing to prepare.
+  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
+    return registrations_.add(base, bytes, handle);
+  }
+  Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
   void progress() override {}
   int wait_fd() const override { return -1; }
   void abort(uint64_t comm) override;
+  std::string still_lent(uint64_t comm) const override;
 
  private:
   struct Peer {
@@ -69,6 +82,7 @@ class ShmTransport final : public Transport {
   using LinkResult = Result<std::shared_ptr<ShmLink>>;
 
   ShmTransport(int number, const Secret& secret, const ShmOptions& options);
+  Status make_door();
   Status listen();
   LinkResult connect_to(int peer, const ShmAddress& address);
   LinkResult wait_for(int peer, const ShmAddress& address) TUTTI_REQUIRES(mutex_);
@@ -85,8 +99,10 @@ class ShmTransport final : public Transport {
   std::unique_ptr<ShmNonce> probe_;  // where peers look whether they can read our memory
   ShmAddress own_address_;
   const std::shared_ptr<ShmOwn> own_ = std::make_shared<ShmOwn>();
+  std::shared_ptr<OwnDoor> door_;
   UniqueFd listener_;
-  Mutex mutex_;
+  Registrations registrations_{"shm", number_};
+  mutable Mutex mutex_;
   // What has connected and said who it is, or not yet.
   struct Guest {
     UniqueFd socket;
@@ -96,8 +112,7 @@ class ShmTransport final : public Transport {
   };
   std::list<Guest> guests_ TUTTI_GUARDED_BY(mutex_);
   std::unordered_map<int, Peer> peers_ TUTTI_GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, iovec> registrations_ TUTTI_GUARDED_BY(mutex_);
-  uint64_t next_handle_ TUTTI_GUARDED_BY(mutex_) = 1;
+  std::map<uint64_t, std::string> still_lent_ TUTTI_GUARDED_BY(mutex_);  // by communicator
 };
 
 }  // namespace tutti

@@ -39,11 +39,12 @@ struct ShmRecord {
   uint32_t slot;        // kRegion: where its owner keeps it; kHello: number of the endpoint
   uint32_t generation;  // of the region
   uint32_t unused;
-  uint64_t bytes;  // kHello: of the link's segment; kRegion: of the region's
+  uint64_t bytes;   // kHello: of the link's segment; kRegion: of the region
+  uint64_t offset;  // of the region in its file
   ShmNonce nonce;  // kHello: of the endpoint that connects
   Digest proof;    // kHello, kWelcome
 };
-static_assert(sizeof(ShmRecord) == 72);
+static_assert(sizeof(ShmRecord) == 80);
 
 // What the end with the nonce `mine` proves to the one with the nonce `theirs`.
 Digest shm_proof(const Secret& secret, const ShmNonce& mine, const ShmNonce& theirs);
