@@ -48,8 +48,8 @@ struct Capabilities {
   int max_parts;             // iovec entries per message
   bool view;                 // RecvChannel::view can show a message where it lies
   bool place;                // SendChannel::place can find an offered address
-  bool fetch = false;        // view() may show a message without parts: RecvChannel::fetch copies it
-  WaitRungs rungs;           // how long to spin and yield before blocking
+  bool fetch = false;  // view() may show a message without parts: RecvChannel::fetch copies it
+  WaitRungs rungs;     // how long to spin and yield before blocking
   // False: the library underneath allows calls from one thread only, at `thread_level` of its own
   // naming (static storage). Then only abort() may come from another thread.
   bool any_thread = true;
@@ -109,8 +109,8 @@ class RecvChannel {
   // The oldest arrived message that has not been released, or null. Stays valid until release().
   // With Capabilities::view false it always answers null: use post_recv.
   virtual const Message* view() = 0;
-  // Gives it back: the sender may reuse its memory. False when the channel ended meanwhile: what was
-  // read may not be what was sent.
+  // Gives it back: the sender may reuse its memory. False when the channel ended meanwhile: what
+  // was read may not be what was sent.
   virtual bool release() = 0;
   // Copies `bytes` from `offset` on of the message that view() shows without `parts`. kRemoteError
   // when its memory is gone. Transports that show every message with parts do without.
@@ -156,9 +156,9 @@ class Transport {
   virtual Result<std::unique_ptr<KernelGate>> open_gate(uint64_t /*comm*/) {
     return std::unique_ptr<KernelGate>(std::make_unique<OpenGate>());
   }
-  // Ends every channel of `comm`, here and, as soon as they look, at its peers. Idempotent, bounded,
-  // any thread. No completion is reported after it returns, and no peer touches memory of this rank
-  // any more, but for what still_lent() names.
+  // Ends every channel of `comm`, here and, as soon as they look, at its peers. Idempotent,
+  // bounded, any thread. No completion is reported after it returns, and no peer touches memory of
+  // this rank any more, but for what still_lent() names.
   virtual void abort(uint64_t comm) = 0;
   // After abort(): the callers' memory that may still be touched for `comm`, in words; empty for
   // none. Any thread.

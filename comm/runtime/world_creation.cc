@@ -192,8 +192,10 @@ Status WorldMaker::choose_transports() {
     if (config_.transport == "auto" && !on_one_host(cards_)) std::erase(candidates_, "shm");
   }
   if (candidates_.empty()) {
-    return error(Code::kUnsupported, "%s: the ranks are on several hosts, and none of the "
-                 "transports between hosts is there on all of them", who().c_str());
+    return error(Code::kUnsupported,
+                 "%s: the ranks are on several hosts, and none of the "
+                 "transports between hosts is there on all of them",
+                 who().c_str());
   }
   if (candidates_[0] == "inproc" && !together) {
     return error(Code::kUnsupported,

@@ -63,7 +63,8 @@ TEST(OptionsTest, ErrorsNameOptionExpectedAndGot) {
   EXPECT_NE(refusal({"all_reduce", "-b", "12X"}).find("-b: expected bytes"), std::string::npos);
   EXPECT_NE(refusal({"all_reduce", "-d", "f31"}).find("\"f31\""), std::string::npos);
   EXPECT_NE(refusal({"all_reduce", "-o", "premul"}).find("-o: expected"), std::string::npos);
-  EXPECT_NE(refusal({"all_reduce", "-t", "tcp"}).find("inproc, shm, gloo or mpi"), std::string::npos);
+  EXPECT_NE(refusal({"all_reduce", "-t", "tcp"}).find("inproc, shm, gloo or mpi"),
+            std::string::npos);
   EXPECT_NE(refusal({"all_reduce", "-m", "shared"}).find("registered"), std::string::npos);
   EXPECT_NE(refusal({"all_reduce", "-n", "0"}).find("at least 1"), std::string::npos);
   EXPECT_NE(refusal({"all_reduce", "-f", "1"}).find("at least 2"), std::string::npos);

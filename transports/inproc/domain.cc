@@ -12,8 +12,7 @@ namespace {
 
 // Zeros that cost nothing until they are touched; null when there is no memory.
 void* map_zeros(size_t bytes) {
-  void* base =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return base == MAP_FAILED ? nullptr : base;
 }
 
@@ -85,7 +84,8 @@ Result<std::shared_ptr<RingLink>> InprocDomain::link(uint64_t local, uint64_t re
 size_t InprocDomain::ring_pairs() const {
   MutexLock lock(mutex_);
   size_t pairs = 0;
-  for (const auto& [ends, memory] : links_) pairs += InprocLink(memory, nullptr, 0, 0).pairs_in_use();
+  for (const auto& [ends, memory] : links_)
+    pairs += InprocLink(memory, nullptr, 0, 0).pairs_in_use();
   return pairs;
 }
 

@@ -1,9 +1,9 @@
 // InprocTransport: ranks as threads of one process.
 //
 // One endpoint per rank. Messages travel through rings in ordinary memory (ring/ring.h), the
-// protocol of the shared-memory transport, so that debuggers and thread sanitizers see all of it. Progress
-// needs no help: progress() does nothing and there is no descriptor to wait on. Offers of up to
-// kLineBytes are ignored: such messages ride in the ring.
+// protocol of the shared-memory transport, so that debuggers and thread sanitizers see all of it.
+// Progress needs no help: progress() does nothing and there is no descriptor to wait on. Offers of
+// up to kLineBytes are ignored: such messages ride in the ring.
 //
 // Destroying an endpoint is how a rank dies here: its peers' channels say kRemoteError. Channels
 // may outlive their endpoint but are then of no use. After abort() or the end of an endpoint a peer

@@ -104,7 +104,7 @@ class RingRecvChannel final : public RecvChannel {
   const std::atomic<uint32_t>* state_;
   uint64_t next_;  // the oldest message not given back
   uint64_t base_;
-  uint32_t cut_;  // state bits under which the sender's memory may not be touched
+  uint32_t cut_;          // state bits under which the sender's memory may not be touched
   bool showing_ = false;  // message_ describes message next_
   uint32_t pending_ = 0;  // receives posted for the messages from next_, or from the one shown, on
   Message message_ = {};

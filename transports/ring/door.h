@@ -2,11 +2,11 @@
 // and where they say that no further one may: memory which they have lent or offered to it goes
 // back to its owner.
 //
-// A slot for each communicator of the endpoint. Zero-filled memory is a door without any, in ordinary
-// memory (inproc) or in a region that peers map (shm). The protocol is Dekker's: the endpoint stores
-// `kernels` and then loads `ended`, the peer stores `ended` and then loads `kernels`, so at least
-// one of them sees the other. The frequent side pays no fence for it: the peer makes all running
-// threads execute one (comm/base/membarrier.h).
+// A slot for each communicator of the endpoint. Zero-filled memory is a door without any, in
+// ordinary memory (inproc) or in a region that peers map (shm). The protocol is Dekker's: the
+// endpoint stores `kernels` and then loads `ended`, the peer stores `ended` and then loads
+// `kernels`, so at least one of them sees the other. The frequent side pays no fence for it: the
+// peer makes all running threads execute one (comm/base/membarrier.h).
 #pragma once
 
 #include <atomic>
@@ -33,7 +33,7 @@ struct DoorSlot {
 
 struct Door {
   alignas(kRingLine) std::atomic<uint32_t> slots;  // those below have been used
-  std::atomic<uint32_t> fenceless;                 // the endpoint relies on the barrier of its peers
+  std::atomic<uint32_t> fenceless;  // the endpoint relies on the barrier of its peers
   DoorSlot slot[kDoorSlots];
 };
 

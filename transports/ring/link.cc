@@ -169,8 +169,8 @@ void RingLink::drop_unused() {
 
 void RingLink::close(const RingEnd& end, uint64_t position, bool lending) {
   const SharedLock lock(head().mutex);
-  const uint32_t bits = bit_of(closed_bit(end.direction), end.side) |
-                        (lending ? bit_of(kAborted, end.side) : 0);
+  const uint32_t bits =
+      bit_of(closed_bit(end.direction), end.side) | (lending ? bit_of(kAborted, end.side) : 0);
   if (!lock.held()) return set_bits(end.pair, bits);  // the peer is stopped, in the worst place
   RingEntry& entry = *end.entry;
   const int way = static_cast<int>(end.direction);
@@ -239,7 +239,8 @@ Status RingLink::take_back_offers(uint64_t comm) {
   const SharedLock lock(head().mutex);
   for_each([&](const Place& place) {
     if (place.entry->comm != comm) return true;
-    const uint64_t next = place.pair->ring[1 - side_].consumed.count.load(std::memory_order_acquire);
+    const uint64_t next =
+        place.pair->ring[1 - side_].consumed.count.load(std::memory_order_acquire);
     for (const RingSlot& slot : place.pair->ring[side_].slots) {
       const OfferLine& offer = slot.offer;
       const uint64_t stamp = offer.stamp.load(std::memory_order_relaxed);  // our own line

@@ -55,7 +55,7 @@ struct LinkHead {
   SharedMutex mutex;
   std::atomic<uint32_t> left[2];      // by side: its endpoint is gone
   std::atomic<uint32_t> can_read[2];  // by side: it can read the other's memory (shm)
-  uint32_t blocks;                // in use
+  uint32_t blocks;                    // in use
   uint64_t num_ended[2];
   Ended ended[2][kEndedKept];
 };

@@ -24,7 +24,8 @@ class LinkMemory {
   virtual bool peer_can_read() const = 0;
   // Copies from the peer's address space: `bytes` from `offset` on of the parts taken together.
   // kRemoteError when the peer has gone.
-  virtual Status read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) = 0;
+  virtual Status read(const LentRange* parts, size_t nparts, size_t offset, void* to,
+                      size_t bytes) = 0;
   // Puts other memory of the same contents at the same address: what peers have mapped there is
   // from now on theirs alone.
   virtual Status detach(void* base, size_t bytes) = 0;

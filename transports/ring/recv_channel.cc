@@ -247,8 +247,6 @@ void RingRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64_t
   line.stamp.store(number + 1, std::memory_order_release);
 }
 
-Status RingRecvChannel::health() const {
-  return failure_.ok() ? link_->health(end_) : failure_;
-}
+Status RingRecvChannel::health() const { return failure_.ok() ? link_->health(end_) : failure_; }
 
 }  // namespace tutti

@@ -11,14 +11,15 @@
 //                                                8-15  tag: bytes << 8 | kHasHeader | MessageKind
 //                                               16-31  OpHeader
 //                                               32-63  the payload itself (kLine), or where it is:
-//                                                      one LentRange (kOnePart), or the address of the
-//                                                      sender's iovecs and their number (kParts,
-//                                                      one address space), or where a list of
-//                                                      LentRanges is and their number (kPartList), or
-//                                                      ring[1-s].consumed (kPlaced)
+//                                                      one LentRange (kOnePart), or the address of
+//                                                      the sender's iovecs and their number
+//                                                      (kParts, one address space), or where a list
+//                                                      of LentRanges is and their number
+//                                                      (kPartList), or ring[1-s].consumed (kPlaced)
 //   ring[s].slots[i].offer   side s              0- 7  stamp: number of the message of ring[1-s]
 //                                                      this is for + 1; kWithdrawn when taken back
-//                                                8-55  owner's address, fingerprint, LentRange, detaches
+//                                                8-55  owner's address, fingerprint, LentRange,
+//                                                detaches
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
 //   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came
 //                                                      in a message; for side s alone

@@ -28,8 +28,8 @@ class BlockPool {
  private:
   OwnRegions* const regions_;
   Mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_ TUTTI_GUARDED_BY(mutex_);      // by size
-  std::unordered_map<void*, size_t> sizes_ TUTTI_GUARDED_BY(mutex_);        // of all
+  std::map<size_t, std::vector<void*>> free_ TUTTI_GUARDED_BY(mutex_);  // by size
+  std::unordered_map<void*, size_t> sizes_ TUTTI_GUARDED_BY(mutex_);    // of all
   size_t out_bytes_ TUTTI_GUARDED_BY(mutex_) = 0;
   size_t free_bytes_ TUTTI_GUARDED_BY(mutex_) = 0;
 };

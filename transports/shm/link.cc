@@ -166,9 +166,7 @@ void ShmLink::unmap_retired() {
   retired_.clear();
 }
 
-Door* ShmLink::peer_door() {
-  return to_self_ ? nullptr : static_cast<Door*>(resolve(kDoorPlace));
-}
+Door* ShmLink::peer_door() { return to_self_ ? nullptr : static_cast<Door*>(resolve(kDoorPlace)); }
 
 LentRange ShmLink::describe(const iovec& part) {
   const RegionPlace place = own_->regions.find(part.iov_base, part.iov_len);

@@ -79,7 +79,8 @@ class ShmLink final : public RingLink, private LinkMemory {
   LentRange describe(const iovec& part) override;
   void* resolve(const LentRange& lent) override;
   bool peer_can_read() const override;
-  Status read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) override;
+  Status read(const LentRange* parts, size_t nparts, size_t offset, void* to,
+              size_t bytes) override;
   Status detach(void* base, size_t bytes) override { return own_->regions.detach(base, bytes); }
   uint64_t detaches() const override { return own_->regions.detaches(); }
   bool is_detached(const void* base, size_t bytes, uint64_t since) const override {

@@ -157,8 +157,8 @@ RegionFile OwnRegions::file(uint32_t slot, uint32_t generation) const {
   MutexLock lock(mutex_);
   const auto region = regions_.find(slot);
   const Slot& s = slots_[slot];
-  const bool there = region != regions_.end() &&
-                     s.generation.load(std::memory_order_acquire) == generation;
+  const bool there =
+      region != regions_.end() && s.generation.load(std::memory_order_acquire) == generation;
   if (!there) return {};
   return {region->second.segment->fd(), region->second.offset,
           s.bytes.load(std::memory_order_acquire)};

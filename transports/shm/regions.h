@@ -3,8 +3,8 @@
 // An allocation is one region at first. Where a peer that does not come out of a kernel may still
 // write, its pages are replaced (detach()): they become a region of a segment of their own, what
 // lies behind them another one. Looking up an address takes no lock and may be done by any thread
-// while others add or remove: a slot's generation is 0 while it is being changed, and never the same
-// twice.
+// while others add or remove: a slot's generation is 0 while it is being changed, and never the
+// same twice.
 #pragma once
 
 #include <array>
@@ -90,7 +90,7 @@ class OwnRegions {
   std::atomic<uint32_t> used_{0};  // slots below this have been in use
   std::atomic<uint64_t> detaches_{0};
   mutable Mutex mutex_;
-  std::map<uint32_t, Region> regions_ TUTTI_GUARDED_BY(mutex_);            // by slot
+  std::map<uint32_t, Region> regions_ TUTTI_GUARDED_BY(mutex_);           // by slot
   std::map<uintptr_t, Allocation> allocations_ TUTTI_GUARDED_BY(mutex_);  // by base
   uint32_t generations_ TUTTI_GUARDED_BY(mutex_) = 0;
 };

@@ -84,7 +84,8 @@ Result<Segment> Segment::adopt(UniqueFd fd, size_t bytes) {
 // Address space for the worst case is reserved first, what is too much of it given back.
 Status Segment::map_all(size_t alignment) {
   const size_t reserve = bytes_ + (alignment > kPage ? alignment : 0);
-  void* room = mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* room =
+      mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return failed(Code::kOutOfMemory, "mapping a segment", bytes_);
   const auto start = reinterpret_cast<uintptr_t>(room);
   const uintptr_t aligned = round_up(start, alignment);
@@ -102,8 +103,8 @@ Status Segment::map_all(size_t alignment) {
 }
 
 Result<void*> Segment::map(size_t offset, size_t bytes) const {
-  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd(),
-                  static_cast<off_t>(offset));
+  void* at =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd(), static_cast<off_t>(offset));
   if (at == MAP_FAILED) return failed(Code::kOutOfMemory, "mapping a part", bytes);
   return at;
 }
@@ -126,8 +127,7 @@ int Segment::map_over(void* at) const {
 
 void Segment::discard() {
   // Refused on a few old kernels; then the pages go with the last mapping.
-  (void)fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                  static_cast<off_t>(bytes_));
+  (void)fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes_));
 }
 
 }  // namespace tutti

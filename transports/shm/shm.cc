@@ -117,9 +117,9 @@ Status ShmTransport::connect(int peer, std::string_view text) {
                  peer);
   }
   const bool self = address->nonce == own_address_.nonce;
-  LinkResult link = self                                ? ShmLink::make_to_self(own_, peer)
+  LinkResult link = self                                    ? ShmLink::make_to_self(own_, peer)
                     : own_address_.number < address->number ? connect_to(peer, *address)
-                                                        : wait_for(peer, *address);
+                                                            : wait_for(peer, *address);
   if (!link.ok()) return link.status();
   if (!self) link.value()->show_door();
   if (!self && options_.read_peers) link.value()->probe(address->probe, address->nonce);

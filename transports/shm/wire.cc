@@ -19,7 +19,8 @@ std::string_view text_of(const ShmNonce& nonce) {
 }  // namespace
 
 std::string ShmAddress::encode() const {
-  return std::string(kPrefix) + BytesWriter().number(number).number(probe).raw(text_of(nonce)).take();
+  return std::string(kPrefix) +
+         BytesWriter().number(number).number(probe).raw(text_of(nonce)).take();
 }
 
 std::optional<ShmAddress> ShmAddress::decode(std::string_view bytes) {
@@ -29,8 +30,7 @@ std::optional<ShmAddress> ShmAddress::decode(std::string_view bytes) {
   address.number = in.number<uint32_t>();
   address.probe = in.number<uint64_t>();
   const std::string_view nonce = in.raw(address.nonce.size());
-  if (!in.ok() || nonce.size() != address.nonce.size() ||
-      bytes.size() != address.encode().size()) {
+  if (!in.ok() || nonce.size() != address.nonce.size() || bytes.size() != address.encode().size()) {
     return std::nullopt;
   }
   std::memcpy(address.nonce.data(), nonce.data(), nonce.size());

@@ -41,8 +41,8 @@ struct ShmRecord {
   uint32_t unused;
   uint64_t bytes;   // kHello: of the link's segment; kRegion: of the region
   uint64_t offset;  // of the region in its file
-  ShmNonce nonce;  // kHello: of the endpoint that connects
-  Digest proof;    // kHello, kWelcome
+  ShmNonce nonce;   // kHello: of the endpoint that connects
+  Digest proof;     // kHello, kWelcome
 };
 static_assert(sizeof(ShmRecord) == 80);
 
