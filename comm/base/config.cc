@@ -186,6 +186,11 @@ std::string print_buffer_cap(const Config& config) {
 
 // --- network ---
 
+bool parse_host_id(std::string_view text, Config* config) {
+  config->host_id = text;
+  return true;
+}
+
 // Terms are matched against the interfaces at init; here only what can never be one is refused.
 bool parse_interface(std::string_view text, Config* config) {
   const bool printable =
@@ -258,6 +263,10 @@ constexpr std::array<Setting, kNumSettings> kSettings = {{
     {"port_range", "TUTTI_PORT_RANGE", "LO-HI, two ports", "",
      "ports to listen on (unset: whatever is free)", false, parse_port_range, print_port_range,
      [](const ConfigOverrides& o) { return o.port_range; }},
+    {"host_id", "TUTTI_HOST_ID", "any text", "",
+     "ranks of one host that have different ones do not share memory (for tests)", false,
+     parse_host_id, [](const Config& c) { return c.host_id; },
+     [](const ConfigOverrides& o) { return o.host_id; }},
 }};
 
 constexpr LaunchVariable kLaunchVariables[] = {

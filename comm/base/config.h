@@ -21,7 +21,7 @@
 
 namespace tutti {
 
-inline constexpr size_t kNumSettings = 8;
+inline constexpr size_t kNumSettings = 9;
 inline constexpr int64_t kTimeoutNever = INT64_MAX;
 
 enum class SettingSource : uint8_t { kDefault, kEnvironment, kConfig };
@@ -39,6 +39,7 @@ struct Config {
   std::string interface;  // selector of comm/net/address.h; "": the one toward the rendezvous
   uint16_t port_low = 0;  // ports to listen on; 0: any
   uint16_t port_high = 0;
+  std::string host_id;  // ranks whose texts differ do not share memory
 
   // Where each value came from, indexed like settings().
   std::array<SettingSource, kNumSettings> sources{};
@@ -57,6 +58,7 @@ struct ConfigOverrides {
   std::optional<size_t> buffer_cap;
   std::optional<std::string> interface;
   std::optional<std::string> port_range;
+  std::optional<std::string> host_id;
 };
 
 // The variables that concern us, copied. Later entries of a repeated name are ignored, as getenv()

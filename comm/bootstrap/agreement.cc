@@ -52,6 +52,8 @@ std::string RankCard::encode() const {
       .text(settings)
       .text(host)
       .text(boot)
+      .text(network)
+      .text(host_id)
       .text(process)
       .text(control)
       .text(transports)
@@ -65,6 +67,8 @@ RankCard RankCard::decode(std::string_view bytes) {
   card.settings = in.text();
   card.host = in.text();
   card.boot = in.text();
+  card.network = in.text();
+  card.host_id = in.text();
   card.process = in.text();
   card.control = in.text();
   card.transports = in.text();
@@ -104,9 +108,19 @@ Result<std::vector<std::string>> common_transports(const std::vector<RankCard>& 
   return error(Code::kUnsupported, "there is no transport that all ranks can use: %s", who.c_str());
 }
 
-bool on_one_host(const std::vector<RankCard>& cards) {
-  return std::all_of(cards.begin(), cards.end(),
-                     [&](const RankCard& card) { return card.boot == cards.front().boot; });
+Status check_one_host(const std::vector<RankCard>& cards) {
+  const RankCard& first = cards.front();
+  for (size_t r = 1; r < cards.size(); ++r) {
+    const RankCard& other = cards[r];
+    const char* what = other.boot != first.boot         ? "hosts"
+                       : other.network != first.network ? "network name spaces of one host"
+                       : other.host_id != first.host_id ? "parts of one host (TUTTI_HOST_ID)"
+                                                        : nullptr;
+    if (what == nullptr) continue;
+    return error(Code::kUnsupported, "rank 0 (%s) and rank %zu (%s) are in different %s",
+                 first.host.c_str(), r, other.host.c_str(), what);
+  }
+  return Status();
 }
 
 }  // namespace tutti

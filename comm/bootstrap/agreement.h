@@ -19,6 +19,8 @@ struct RankCard {
   std::string settings;    // agreement_text() of its config
   std::string host;        // name of its host, for texts
   std::string boot;        // of the kernel it runs on: tells hosts apart
+  std::string network;     // its network name space there
+  std::string host_id;     // the setting of that name
   std::string process;     // random, one per process
   std::string control;     // where its control plane listens
   std::string transports;  // it can use, by preference, separated by spaces
@@ -36,7 +38,8 @@ Status check_agreement(const std::vector<RankCard>& cards);
 // the text lists who has what.
 Result<std::vector<std::string>> common_transports(const std::vector<RankCard>& cards);
 
-// Whether all ranks run on one kernel, as far as they say.
-bool on_one_host(const std::vector<RankCard>& cards);
+// Ok when all ranks may share memory, as far as they say: one kernel, one network name space, one
+// host_id. Else kUnsupported naming the first rank that differs from rank 0, and in what.
+Status check_one_host(const std::vector<RankCard>& cards);
 
 }  // namespace tutti

@@ -32,6 +32,13 @@ std::string boot_id() {
   return {text, static_cast<size_t>(std::max<ssize_t>(got, 0))};
 }
 
+// Two processes with the same one reach each other's loopback and abstract sockets.
+std::string network_name_space() {
+  char text[64];
+  const ssize_t got = readlink("/proc/self/ns/net", text, sizeof text);
+  return {text, static_cast<size_t>(std::max<ssize_t>(got, 0))};
+}
+
 // The address this process listens on.
 Result<SocketAddress> own_address(const Config& config, const Meeting& meeting) {
   if (!config.interface.empty()) {
@@ -69,6 +76,7 @@ class WorldMaker {
   Status meet();
   Status exchange_cards();
   Status choose_transports();
+  Status find_candidates();
   Status open_transport();
   void join();
   Status exchange_addresses();
@@ -151,6 +159,8 @@ Status WorldMaker::exchange_cards() {
   card.settings = agreement_text(config_);
   card.host = host_name();
   card.boot = boot_id();
+  card.network = network_name_space();
+  card.host_id = config_.host_id;
   card.process = process_.token();
   card.control = mine.ok() && plan_.nranks > 1 ? address_.text() : "";
   card.transports = own_transports();
@@ -185,17 +195,7 @@ Status WorldMaker::choose_transports() {
   if (config_.transport == "auto" && together) {
     candidates_ = {"inproc"};
   } else {
-    Result<std::vector<std::string>> common = common_transports(cards_);
-    if (!common.ok())
-      return error(common.status().code(), "%s: %s", who().c_str(), common.status().text().c_str());
-    candidates_ = std::move(common.value());
-    if (config_.transport == "auto" && !on_one_host(cards_)) std::erase(candidates_, "shm");
-  }
-  if (candidates_.empty()) {
-    return error(Code::kUnsupported,
-                 "%s: the ranks are on several hosts, and none of the "
-                 "transports between hosts is there on all of them",
-                 who().c_str());
+    TUTTI_TRY(find_candidates());
   }
   if (candidates_[0] == "inproc" && !together) {
     return error(Code::kUnsupported,
@@ -214,6 +214,30 @@ Status WorldMaker::choose_transports() {
                    host_name().c_str());
     }
     world_.control.push_back(control.value());
+  }
+  return Status();
+}
+
+Status WorldMaker::find_candidates() {
+  Result<std::vector<std::string>> common = common_transports(cards_);
+  if (!common.ok()) {
+    return error(common.status().code(), "%s: %s", who().c_str(), common.status().text().c_str());
+  }
+  candidates_ = std::move(common.value());
+  const Status one_host = check_one_host(cards_);
+  if (one_host.ok()) return Status();
+  if (candidates_[0] != "shm") return Status();
+  candidates_.erase(candidates_.begin());
+  if (candidates_.empty()) {
+    return error(Code::kUnsupported, "%s: no transport is left but shm, and %s", who().c_str(),
+                 one_host.text().c_str());
+  }
+  // Several hosts are nothing to talk about; a host in parts may be somebody's mistake.
+  const bool parts = std::all_of(cards_.begin(), cards_.end(), [this](const RankCard& card) {
+    return card.boot == cards_.front().boot;
+  });
+  if (parts && plan_.rank == 0) {
+    process_.log().warn("%s: not over shm: %s", who().c_str(), one_host.text().c_str());
   }
   return Status();
 }

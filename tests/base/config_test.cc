@@ -60,6 +60,7 @@ TEST(Config, EveryOverride) {
   overrides.threads = 2;
   overrides.buffer_cap = 1000001;
   overrides.interface = "eth*,^eth1";
+  overrides.host_id = "left half";
   overrides.port_range = "4000-4100";
   const Config config = load({}, overrides);
   ASSERT_EQ(config.algorithms.size(), 1u);
@@ -70,6 +71,7 @@ TEST(Config, EveryOverride) {
   EXPECT_EQ(config.threads, 2);
   EXPECT_EQ(config.buffer_cap, 1000001u);
   EXPECT_EQ(config.interface, "eth*,^eth1");
+  EXPECT_EQ(config.host_id, "left half");
   EXPECT_EQ(config.port_low, 4000);
   EXPECT_EQ(config.port_high, 4100);
   for (const SettingSource source : config.sources) EXPECT_EQ(source, SettingSource::kConfig);

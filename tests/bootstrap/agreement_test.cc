@@ -10,6 +10,8 @@ RankCard card(const std::string& settings, const std::string& transports) {
   c.settings = settings;
   c.host = "a-host";
   c.boot = "boot";
+  c.network = "net:[1]";
+  c.host_id = "part";
   c.process = std::string("\0\1\2", 3);
   c.control = "192.0.2.1:1";
   c.transports = transports;
@@ -23,6 +25,8 @@ TEST(RankCard, ComesBackAsItWas) {
   EXPECT_EQ(d.settings, c.settings);
   EXPECT_EQ(d.host, c.host);
   EXPECT_EQ(d.boot, c.boot);
+  EXPECT_EQ(d.network, c.network);
+  EXPECT_EQ(d.host_id, c.host_id);
   EXPECT_EQ(d.process, c.process);
   EXPECT_EQ(d.control, c.control);
   EXPECT_EQ(d.transports, c.transports);
@@ -52,6 +56,21 @@ TEST(CheckAgreement, AnotherVersionIsSeenWhateverFollowsIt) {
   const Status s = check_agreement({card("a=1\n", ""), newer});
   EXPECT_EQ(s.code(), Code::kVersionMismatch);
   EXPECT_NE(s.text().find("version 9"), std::string::npos) << s.text();
+}
+
+TEST(CheckOneHost, NamesTheFirstThatIsElsewhere) {
+  std::vector<RankCard> cards(3, card("", ""));
+  EXPECT_TRUE(check_one_host(cards).ok());
+  cards[2].host_id = "b";
+  EXPECT_EQ(check_one_host(cards).text(),
+            "rank 0 (a-host) and rank 2 (a-host) are in different parts of one host "
+            "(TUTTI_HOST_ID)");
+  cards[1].network = "net:[7]";
+  EXPECT_NE(check_one_host(cards).text().find("rank 1 (a-host) are in different network"),
+            std::string::npos);
+  cards[1].boot = "another";
+  EXPECT_NE(check_one_host(cards).text().find("different hosts"), std::string::npos);
+  EXPECT_EQ(check_one_host(cards).code(), Code::kUnsupported);
 }
 
 TEST(CommonTransport, TheFirstThatAllHave) {

@@ -1,4 +1,5 @@
 // Jobs in which nothing goes wrong: collectives, messages and subgroups between processes.
+#include <algorithm>
 #include <gtest/gtest.h>
 
 #include "tests/launch/scenario.h"
@@ -22,6 +23,14 @@ TEST_P(DataTest, FiveRanks) { expect_right(run_scenario(GetParam(), 5, "sum")); 
 
 INSTANTIATE_TEST_SUITE_P(Transports, DataTest, testing::ValuesIn(transports_to_test()),
                          [](const auto& p) { return p.param; });
+
+TEST(SplitHost, GoesOnOverTheNextTransport) {
+  const std::vector<std::string> there = transports_to_test();
+  if (std::find(there.begin(), there.end(), "gloo") == there.end()) GTEST_SKIP() << "no other";
+  const Finished job = run_on_split_host(3, "sum");
+  expect_right(job);
+  EXPECT_NE(job.outcomes[0].text.find("not over shm: rank 0"), std::string::npos) << text_of(job);
+}
 
 TEST(LauncherTest, TuttiRunAndTheTransportThatIsPicked) {
   expect_right(run_under_tutti_run(3, "sum"));

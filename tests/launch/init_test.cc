@@ -139,6 +139,14 @@ TEST_F(InitTest, InprocBetweenProcesses) {
   }
 }
 
+TEST_F(InitTest, ShmBetweenPartsOfAHost) {
+  auto programs = helper_job(folder_.path(), 2, {"init", "shm"});
+  programs[1].environment.emplace_back("TUTTI_HOST_ID", "another");
+  for (const Outcome& o : run_all(programs)) {
+    EXPECT_TRUE(says(o, tuttiUnsupported, {"rank 0", "rank 1", "TUTTI_HOST_ID"}));
+  }
+}
+
 TEST_F(InitTest, BadLaunchVariables) {
   auto programs = job(1);
   programs[0].environment.emplace_back("TUTTI_RANK", "7");

@@ -86,6 +86,16 @@ Finished run_scenario(const std::string& transport, int nranks, const std::strin
   return collect(folder.path(), nranks, run_all(programs, kScenarioLimitS));
 }
 
+Finished run_on_split_host(int nranks, const std::string& scenario) {
+  const TempFolder folder;
+  std::vector<Program> programs = helper_job(folder.path(), nranks, {scenario});
+  for (size_t r = 0; r < programs.size(); ++r) {
+    programs[r].environment.emplace_back("LAUNCH_HELPER_FOLDER", folder.path());
+    programs[r].environment.emplace_back("TUTTI_HOST_ID", r % 2 == 0 ? "even" : "odd");
+  }
+  return collect(folder.path(), nranks, run_all(programs, kScenarioLimitS));
+}
+
 Finished run_under_tutti_run(int nranks, const std::string& scenario) {
   const TempFolder folder;
   Program p;

@@ -27,6 +27,9 @@ bool ends_with_its_first_rank(const std::string& transport);
 // With TUTTI_TIMEOUT=never: what ends, ends because somebody noticed.
 Finished run_scenario(const std::string& transport, int nranks, const std::string& scenario);
 
+// With the transport that Tutti picks for a host whose ranks are told apart by TUTTI_HOST_ID.
+Finished run_on_split_host(int nranks, const std::string& scenario);
+
 // The same program under tutti-run, with the transport that Tutti picks.
 Finished run_under_tutti_run(int nranks, const std::string& scenario);
 
