@@ -47,6 +47,8 @@ RULES = {
 }
 # Each folder under transports/ is a layer of its own: the seam and itself, never another one.
 TRANSPORT_RULE = SEAM + MODULE + ["transports/registrations.h"]
+# But for these two, which speak one protocol.
+RING_USERS = ("inproc", "shm")
 
 # Third-party includes that only these files may have: a slow or replaceable library stays behind
 # one door.
@@ -106,7 +108,8 @@ def rule_of(path):
     """The list of places that the file at `path` may include."""
     parts = path.split("/")
     if parts[0] == "transports" and len(parts) > 2:
-        return TRANSPORT_RULE + ["/".join(parts[:2])]
+        ring = ["transports/ring"] if parts[1] in RING_USERS else []
+        return TRANSPORT_RULE + ring + ["/".join(parts[:2])]
     layers = [layer for layer in RULES if is_under(path, layer)]
     return RULES[max(layers, key=len)] if layers else []
 
