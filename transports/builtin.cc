@@ -22,7 +22,10 @@ Result<std::unique_ptr<Transport>> make_inproc(const TransportContext& context) 
 }
 
 Result<std::unique_ptr<Transport>> make_shm(const TransportContext& context) {
-  return ShmTransport::open(context.number, context.secret);
+  if (!context.regions) {
+    return error(Code::kInvalidArgument, "transport shm needs memory that can be shared");
+  }
+  return ShmTransport::open(context.number, context.secret, context.regions);
 }
 
 constexpr const char* kNames[] = {"inproc", "shm", "gloo", "mpi"};
@@ -42,6 +45,12 @@ Result<std::unique_ptr<Transport>> make_by_module(const char* name,
 std::span<const char* const> builtin_transport_names() { return kNames; }
 
 std::shared_ptr<InprocDomain> make_inproc_domain() { return InprocDomain::create(); }
+
+std::shared_ptr<OwnRegions> make_shared_regions() { return std::make_shared<OwnRegions>(); }
+
+Result<void*> allocate_shared(OwnRegions& regions, size_t bytes) { return regions.add(bytes); }
+
+bool free_shared(OwnRegions& regions, void* base) { return regions.remove(base); }
 
 Result<std::unique_ptr<Transport>> make_transport(std::string_view name,
                                                   const TransportContext& context) {

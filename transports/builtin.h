@@ -16,9 +16,17 @@
 namespace tutti {
 
 class InprocDomain;
+class OwnRegions;
 
 // The world that ranks of one process meet in.
 std::shared_ptr<InprocDomain> make_inproc_domain();
+
+// The memory of this process that processes of its host can map.
+std::shared_ptr<OwnRegions> make_shared_regions();
+// Zeros in it, aligned to a page; kOutOfMemory when there is no more of this kind.
+Result<void*> allocate_shared(OwnRegions& regions, size_t bytes);
+// False when `base` is not the start of such memory.
+bool free_shared(OwnRegions& regions, void* base);
 
 // What a transport may need to come into being.
 struct TransportContext {
@@ -27,6 +35,7 @@ struct TransportContext {
   int nranks = 1;                        // endpoints that will connect to each other
   std::string host;                      // gloo: the numeric address to listen on; "": loopback
   Secret secret = {};                    // shm: of the job its endpoints belong to
+  std::shared_ptr<OwnRegions> regions;   // shm: memory it may share
 };
 
 // Names that make_transport knows, modules included whether installed or not, in order of

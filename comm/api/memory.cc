@@ -14,7 +14,7 @@ tuttiResult_t tuttiMemAlloc(void** ptr, size_t bytes) {
   if (ptr == nullptr) return report(error(Code::kInvalidArgument, "tuttiMemAlloc: ptr is NULL"));
   *ptr = nullptr;
   if (bytes == 0) return tuttiSuccess;
-  Result<void*> memory = tutti::process()->device().allocate(bytes);
+  Result<void*> memory = tutti::process()->allocate(bytes);
   if (!memory.ok()) return report(memory.status());
   *ptr = memory.value();
   return tuttiSuccess;
@@ -24,7 +24,7 @@ tuttiResult_t tuttiMemFree(void* ptr) {
   const Status ok = tutti::check_process();
   if (!ok.ok()) return report(ok);
   if (ptr == nullptr) return tuttiSuccess;
-  return report(tutti::process()->device().free(ptr));
+  return report(tutti::process()->free(ptr));
 }
 
 tuttiResult_t tuttiCommRegister(tuttiComm_t comm, void* ptr, size_t bytes, tuttiWindow_t* window) {

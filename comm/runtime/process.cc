@@ -40,6 +40,7 @@ Process::Process()
       device_(open_host()),
       cache_bytes_(last_cache_bytes()),
       domain_(make_inproc_domain()),
+      regions_(make_shared_regions()),
       streams_(device_),
       token_(random_token()) {
   start_crypto();  // before the owner registers stop() with atexit()
@@ -51,6 +52,15 @@ Process::Process()
 }
 
 Process::~Process() = default;
+
+Result<void*> Process::allocate(size_t bytes) {
+  Result<void*> shared = allocate_shared(*regions_, bytes);
+  return shared.ok() ? shared : device_.allocate(bytes);
+}
+
+Status Process::free(void* base) {
+  return free_shared(*regions_, base) ? Status() : device_.free(base);
+}
 
 void Process::keep(std::unique_ptr<Rendezvous> rendezvous) {
   MutexLock lock(rendezvous_mutex_);

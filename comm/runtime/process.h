@@ -21,6 +21,7 @@
 namespace tutti {
 
 class InprocDomain;
+class OwnRegions;
 
 class Process {
  public:
@@ -46,6 +47,11 @@ class Process {
   // Ends all threads; for the exit of the process.
   void stop();
   const std::shared_ptr<InprocDomain>& domain() const { return domain_; }
+  const std::shared_ptr<OwnRegions>& regions() const { return regions_; }
+  // Memory that peers reach directly: shared between processes where that is to be had, else of
+  // the device.
+  Result<void*> allocate(size_t bytes);
+  Status free(void* base);
   // Numbers that are never given out twice in this process.
   uint64_t next_number() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
 
@@ -55,6 +61,7 @@ class Process {
   Device device_;
   const size_t cache_bytes_;
   std::shared_ptr<InprocDomain> domain_;
+  std::shared_ptr<OwnRegions> regions_;
   Meetings meetings_;
   Streams streams_;
   std::atomic<uint64_t> next_number_{1};

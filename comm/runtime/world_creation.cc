@@ -296,6 +296,7 @@ Status WorldMaker::exchange_addresses() {
   context.number = plan_.rank;
   context.nranks = plan_.nranks;
   context.secret = world_.secret;
+  context.regions = process_.regions();
   if (plan_.nranks > 1) context.host = address_.host();
   Result<std::unique_ptr<Transport>> made = make_transport(transport_name_, context);
   Status mine = made.status();

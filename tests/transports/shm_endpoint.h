@@ -13,7 +13,7 @@ inline std::unique_ptr<Transport> open_endpoint(int number, const Secret& secret
                                                 int64_t connect_ns = 200'000'000) {
   ShmOptions options;
   options.connect_ns = connect_ns;
-  auto made = ShmTransport::open(number, secret, options);
+  auto made = ShmTransport::open(number, secret, std::make_shared<OwnRegions>(), options);
   EXPECT_TRUE(made.ok()) << made.status().text();
   return std::move(made.value());
 }

@@ -20,7 +20,7 @@ pid_t start_peer(int to_parent, int from_parent, Work work) {
   const pid_t child = fork();
   if (child != 0) return child;
   alarm(60);
-  auto made = ShmTransport::open(1, {});
+  auto made = ShmTransport::open(1, {}, std::make_shared<OwnRegions>());
   const std::string address = made.ok() ? made.value()->address() : "";
   char theirs[256];
   if (write(to_parent, address.data(), address.size()) < 0) _exit(3);

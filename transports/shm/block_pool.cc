@@ -10,6 +10,11 @@ constexpr size_t kSmallest = size_t{64} << 10;
 
 }  // namespace
 
+BlockPool::~BlockPool() {
+  MutexLock lock(mutex_);
+  for (const auto& [block, bytes] : sizes_) regions_->remove(block);
+}
+
 void* BlockPool::take(size_t bytes) {
   const size_t size = std::bit_ceil(std::max(bytes, kSmallest));
   MutexLock lock(mutex_);

@@ -18,6 +18,7 @@ class BlockPool {
   static constexpr size_t kMostBytes = size_t{64} << 20;
 
   explicit BlockPool(OwnRegions* regions) : regions_(regions) {}
+  ~BlockPool();
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 

@@ -129,6 +129,9 @@ void ShmLink::receive() {
       case ShmRecordKind::kRegion:
         if (proved_) map_region(record, std::move(fd));
         break;
+      case ShmRecordKind::kDoor:
+        if (proved_) find_door(record);
+        break;
       case ShmRecordKind::kHello:
         break;
     }
@@ -166,10 +169,30 @@ void ShmLink::unmap_retired() {
   retired_.clear();
 }
 
-Door* ShmLink::peer_door() { return to_self_ ? nullptr : static_cast<Door*>(resolve(kDoorPlace)); }
+void ShmLink::show_door() {
+  const LentRange place = describe({own_->door, sizeof(Door)});
+  ShmRecord record = {};
+  record.kind = ShmRecordKind::kDoor;
+  record.slot = place.region - 1;
+  record.generation = place.generation;
+  if (place.region != kOwnAddress) (void)send_record(socket_.get(), record, -1);
+}
+
+void ShmLink::find_door(const ShmRecord& record) {
+  if (record.slot >= kMaxRegions || peer_door_ != nullptr) return;
+  const LentRange place = {0, sizeof(Door), record.slot + 1, record.generation};
+  peer_door_ = static_cast<Door*>(find(place));
+}
+
+Door* ShmLink::peer_door() {
+  if (to_self_) return nullptr;
+  MutexLock lock(mutex_);
+  if (peer_door_ == nullptr) receive();
+  return peer_door_;
+}
 
 LentRange ShmLink::describe(const iovec& part) {
-  const RegionPlace place = own_->regions.find(part.iov_base, part.iov_len);
+  const RegionPlace place = own_->regions->find(part.iov_base, part.iov_len);
   if (place.generation != 0 && announce(place)) {
     return {place.offset, part.iov_len, place.slot + 1, place.generation};
   }
@@ -185,7 +208,7 @@ bool ShmLink::announce(const RegionPlace& place) {
   record.kind = ShmRecordKind::kRegion;
   record.slot = place.slot;
   record.generation = place.generation;
-  const RegionFile file = own_->regions.file(place.slot, place.generation);
+  const RegionFile file = own_->regions->file(place.slot, place.generation);
   record.bytes = file.bytes;
   record.offset = file.offset;
   // A full socket: the message goes another way this time.

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <sys/types.h>
+#include <utility>
 #include <vector>
 
 #include "comm/base/mutex.h"
@@ -26,11 +27,15 @@ namespace tutti {
 
 // What all links of an endpoint use; outlives the endpoint while there are links.
 struct ShmOwn {
-  OwnRegions regions;
-  BlockPool pool{&regions};
-  Door* door = nullptr;  // the first region, so that every peer knows where to find it
+  explicit ShmOwn(std::shared_ptr<OwnRegions> shared) : regions(std::move(shared)) {}
+  ~ShmOwn() { regions->remove(door); }
+  ShmOwn(const ShmOwn&) = delete;
+  ShmOwn& operator=(const ShmOwn&) = delete;
+
+  const std::shared_ptr<OwnRegions> regions;  // of the process
+  BlockPool pool{regions.get()};
+  Door* door = nullptr;  // in a region of its own
 };
-inline constexpr LentRange kDoorPlace = {0, sizeof(Door), 1, 1};
 
 class ShmLink final : public RingLink, private LinkMemory {
  public:
@@ -52,7 +57,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   ~ShmLink() override;
 
   // Tells the peer where our door is. One that has gone already shows at its channels.
-  void show_door() { (void)describe({own_->door, sizeof(Door)}); }
+  void show_door();
   // Reads the nonce at `address` in the peer's process, to learn whether the kernel allows that.
   void probe(uint64_t address, const ShmNonce& nonce);
 
@@ -81,10 +86,10 @@ class ShmLink final : public RingLink, private LinkMemory {
   bool peer_can_read() const override;
   Status read(const LentRange* parts, size_t nparts, size_t offset, void* to,
               size_t bytes) override;
-  Status detach(void* base, size_t bytes) override { return own_->regions.detach(base, bytes); }
-  uint64_t detaches() const override { return own_->regions.detaches(); }
+  Status detach(void* base, size_t bytes) override { return own_->regions->detach(base, bytes); }
+  uint64_t detaches() const override { return own_->regions->detaches(); }
   bool is_detached(const void* base, size_t bytes, uint64_t since) const override {
-    return own_->regions.is_detached(base, bytes, since);
+    return own_->regions->is_detached(base, bytes, since);
   }
   void* take_block(size_t bytes) override { return own_->pool.take(bytes); }
   void give_block(void* block) override { own_->pool.give(block); }
@@ -93,6 +98,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   void* find(const LentRange& lent) const;
   void receive() TUTTI_REQUIRES(mutex_);
   void map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
+  void find_door(const ShmRecord& record) TUTTI_REQUIRES(mutex_);
   void forget_region(uint32_t slot) TUTTI_REQUIRES(mutex_);
   void unmap_retired() TUTTI_REQUIRES(mutex_);
   Status read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const;
@@ -114,6 +120,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   bool proved_ TUTTI_GUARDED_BY(mutex_) = true;
   Digest expected_ TUTTI_GUARDED_BY(mutex_) = {};
   bool gone_ TUTTI_GUARDED_BY(mutex_) = false;
+  Door* peer_door_ TUTTI_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace tutti

@@ -58,23 +58,27 @@ bool is_own_user(int socket) {
 
 }  // namespace
 
-ShmTransport::ShmTransport(int number, const Secret& secret, const ShmOptions& options)
+ShmTransport::ShmTransport(int number, const Secret& secret, std::shared_ptr<OwnRegions> regions,
+                           const ShmOptions& options)
     : number_(number),
       secret_(secret),
       options_(options),
       capabilities_(make_capabilities()),
-      probe_(std::make_unique<ShmNonce>()) {}
+      probe_(std::make_unique<ShmNonce>()),
+      own_(std::make_shared<ShmOwn>(std::move(regions))) {}
 
 Result<std::unique_ptr<Transport>> ShmTransport::open(int number, const Secret& secret,
+                                                      std::shared_ptr<OwnRegions> regions,
                                                       const ShmOptions& options) {
-  std::unique_ptr<ShmTransport> transport(new ShmTransport(number, secret, options));
+  std::unique_ptr<ShmTransport> transport(
+      new ShmTransport(number, secret, std::move(regions), options));
   TUTTI_TRY(transport->make_door());
   TUTTI_TRY(transport->listen());
   return std::unique_ptr<Transport>(std::move(transport));
 }
 
 Status ShmTransport::make_door() {
-  Result<void*> memory = own_->regions.add(sizeof(Door));
+  Result<void*> memory = own_->regions->add(sizeof(Door));
   if (!memory.ok()) return memory.status();
   own_->door = static_cast<Door*>(memory.value());  // zeros are a door
   door_ = std::make_shared<OwnDoor>(own_->door, own_, OwnDoor::Reach::kHost, "shm");
@@ -258,11 +262,11 @@ Result<std::unique_ptr<RecvChannel>> ShmTransport::open_recv(const ChannelKey& k
   return RingRecvChannel::open(link.value(), key);
 }
 
-Result<void*> ShmTransport::alloc(size_t bytes) { return own_->regions.add(bytes); }
+Result<void*> ShmTransport::alloc(size_t bytes) { return own_->regions->add(bytes); }
 
 void ShmTransport::free(void* base) {
   if (base == nullptr) return;
-  TUTTI_CHECK(own_->regions.remove(base), "free of memory that alloc did not give out");
+  TUTTI_CHECK(own_->regions->remove(base), "free of memory that alloc did not give out");
 }
 
 void ShmTransport::abort(uint64_t comm) {

@@ -44,7 +44,9 @@ struct ShmOptions {
 class ShmTransport final : public Transport {
  public:
   // `number`: of this endpoint among those that will connect. `secret`: of their job.
+  // `regions`: of the process, which peers can map.
   static Result<std::unique_ptr<Transport>> open(int number, const Secret& secret,
+                                                 std::shared_ptr<OwnRegions> regions,
                                                  const ShmOptions& options = {});
   ~ShmTransport() override;
   ShmTransport(const ShmTransport&) = delete;
@@ -81,7 +83,8 @@ class ShmTransport final : public Transport {
   };
   using LinkResult = Result<std::shared_ptr<ShmLink>>;
 
-  ShmTransport(int number, const Secret& secret, const ShmOptions& options);
+  ShmTransport(int number, const Secret& secret, std::shared_ptr<OwnRegions> regions,
+               const ShmOptions& options);
   Status make_door();
   Status listen();
   LinkResult connect_to(int peer, const ShmAddress& address);
@@ -98,7 +101,7 @@ class ShmTransport final : public Transport {
   const Capabilities capabilities_;
   std::unique_ptr<ShmNonce> probe_;  // where peers look whether they can read our memory
   ShmAddress own_address_;
-  const std::shared_ptr<ShmOwn> own_ = std::make_shared<ShmOwn>();
+  const std::shared_ptr<ShmOwn> own_;
   std::shared_ptr<OwnDoor> door_;
   UniqueFd listener_;
   Registrations registrations_{"shm", number_};

@@ -32,11 +32,11 @@ struct ShmAddress {
   std::string socket_name() const;  // abstract: no file, gone with the process
 };
 
-enum class ShmRecordKind : uint32_t { kHello = 1, kWelcome, kRegion };
+enum class ShmRecordKind : uint32_t { kHello = 1, kWelcome, kRegion, kDoor };
 
 struct ShmRecord {
   ShmRecordKind kind;
-  uint32_t slot;        // kRegion: where its owner keeps it; kHello: number of the endpoint
+  uint32_t slot;        // kRegion, kDoor: where its owner keeps it; kHello: number of the endpoint
   uint32_t generation;  // of the region
   uint32_t unused;
   uint64_t bytes;   // kHello: of the link's segment; kRegion: of the region
