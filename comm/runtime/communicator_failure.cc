@@ -102,10 +102,11 @@ Status Communicator::disagreement() const {
 }
 
 Status Communicator::timeout_of(const Operation& operation) const {
+  // First of all: a peer that gives up in the meantime takes its messages with it.
+  const int peer = operation.waiting_for();
   // Ranks that called different things may all be waiting for ranks that did not.
   TUTTI_TRY(disagreement());
   const double seconds = static_cast<double>(config().timeout_ns) * 1e-9;
-  const int peer = operation.waiting_for();
   std::string text = who() + ": " + operation.describe() + ": waited " + std::to_string(seconds) +
                      " s for " + (peer < 0 ? "any rank" : "rank " + std::to_string(peer));
   if (peer < 0 || operation.sequence() < 0) return Status(Code::kTimeout, text);
