@@ -16,7 +16,8 @@ Endpoints make_inproc(int n) {
 Endpoints make_shm(int n, const ShmOptions& options) {
   Endpoints endpoints;
   for (int i = 0; i < n; ++i) {
-    endpoints.push_back(std::move(ShmTransport::open(i, {}, std::make_shared<OwnRegions>(), options).value()));
+    endpoints.push_back(
+        std::move(ShmTransport::open(i, {}, std::make_shared<OwnRegions>(), options).value()));
   }
   return endpoints;
 }

@@ -13,6 +13,7 @@
 
 #include "transports/ring/link.h"
 #include "transports/ring/ring.h"
+#include "transports/ring/staging.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -41,8 +42,11 @@ class RingSendChannel final : public SendChannel {
   enum class Filled : uint8_t { kCopied, kLent, kNoMemory };
   Filled fill(RingSlot* slot, const iovec* parts, int nparts, uint64_t* tag);
   Filled lend(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
+  Filled lend_one(RingSlot* slot, const LentRange& where, uint64_t* tag);
+  Filled lend_across(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
   Filled lend_list(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
-  Filled stage(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
+  Filled lend_copy(RingSlot* slot, void* room, const iovec* parts, int nparts, size_t bytes,
+                   uint64_t* tag);
   void* take_block(size_t bytes);
   void give_back_blocks(uint64_t consumed);
   void publish(RingSlot* slot, const OpHeader* header, uint64_t tag);
@@ -63,6 +67,7 @@ class RingSendChannel final : public SendChannel {
   LinkMemory* memory_;  // null: one address space
   RingEnd end_;
   std::shared_ptr<RingLink> link_;
+  Staging staging_;
   // Blocks that messages from blocks_kept_ on use, by slot; none until the first is needed.
   std::vector<void*> blocks_;
   uint64_t blocks_kept_ = 0;

@@ -54,11 +54,13 @@ RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& 
       slots_(slots),
       memory_(link->memory()),
       end_(end),
-      link_(std::move(link)) {}
+      link_(std::move(link)),
+      staging_(memory_) {}
 
 RingSendChannel::~RingSendChannel() {
   link_->close(end_, next_, released() != next_);
   give_back_blocks(next_);
+  staging_.drop();
 }
 
 // Whether one more message may be outstanding. The reader's counter, a line flight away, is looked
@@ -84,23 +86,42 @@ RingSendChannel::Filled RingSendChannel::fill(RingSlot* slot, const iovec* parts
 
 RingSendChannel::Filled RingSendChannel::lend(RingSlot* slot, const iovec* parts, int nparts,
                                               size_t bytes, uint64_t* tag) {
-  MessageLine& line = slot->message;
-  if (memory_ != nullptr && nparts > 1) return lend_list(slot, parts, nparts, bytes, tag);
+  if (memory_ != nullptr) return lend_across(slot, parts, nparts, bytes, tag);
   if (nparts > 1) {
-    line.lent = {parts, static_cast<uint64_t>(nparts)};
+    slot->message.lent = {parts, static_cast<uint64_t>(nparts)};
     *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kParts);
     return Filled::kLent;
   }
-  LentRange lent = {reinterpret_cast<uint64_t>(parts[0].iov_base), bytes, kSameSpace, 0};
-  if (memory_ != nullptr) {
-    lent = memory_->describe(parts[0]);
-    if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
-      return stage(slot, parts, nparts, bytes, tag);
-    }
-  }
-  line.one = lent;
-  *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kOnePart);
+  return lend_one(slot, {reinterpret_cast<uint64_t>(parts[0].iov_base), bytes, kSameSpace, 0}, tag);
+}
+
+RingSendChannel::Filled RingSendChannel::lend_one(RingSlot* slot, const LentRange& where,
+                                                  uint64_t* tag) {
+  slot->message.one = where;
+  *tag = where.bytes << 8 | static_cast<uint64_t>(MessageKind::kOnePart);
   return Filled::kLent;
+}
+
+// To another address space: what the peer can map as it is, short messages as a copy, longer ones
+// through the kernel where it lets the peer read our memory, and as a copy where it does not.
+RingSendChannel::Filled RingSendChannel::lend_across(RingSlot* slot, const iovec* parts, int nparts,
+                                                     size_t bytes, uint64_t* tag) {
+  LentRange first = {};
+  if (nparts == 1) {
+    first = memory_->describe(parts[0]);
+    if (first.region != kOwnAddress) return lend_one(slot, first, tag);
+  }
+  if (bytes <= kStagedBytes) {
+    std::byte* room = staging_.take(next_, consumed_, bytes);
+    if (room == nullptr) {
+      consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
+      room = staging_.take(next_, consumed_, bytes);
+    }
+    if (room != nullptr) return lend_copy(slot, room, parts, nparts, bytes, tag);
+  }
+  if (nparts > 1) return lend_list(slot, parts, nparts, bytes, tag);
+  if (memory_->peer_can_read()) return lend_one(slot, first, tag);
+  return lend_copy(slot, take_block(bytes), parts, nparts, bytes, tag);
 }
 
 // Several parts for another address space: a list of where they are, in the slot's spill or in a
@@ -118,7 +139,7 @@ RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* 
   for (int i = 0; i < nparts; ++i) {
     const LentRange lent = memory_->describe(parts[i]);
     if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
-      return stage(slot, parts, nparts, bytes, tag);
+      return lend_copy(slot, take_block(bytes), parts, nparts, bytes, tag);
     }
     std::memcpy(at + static_cast<size_t>(i) * sizeof(LentRange), &lent, sizeof(lent));
   }
@@ -127,16 +148,12 @@ RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* 
   return Filled::kLent;
 }
 
-// Where the kernel does not let the peer read our memory: a copy that it can map, lent like the
-// original.
-RingSendChannel::Filled RingSendChannel::stage(RingSlot* slot, const iovec* parts, int nparts,
-                                               size_t bytes, uint64_t* tag) {
-  auto* block = static_cast<std::byte*>(take_block(bytes));
-  if (block == nullptr) return Filled::kNoMemory;
-  copy_parts(block, parts, nparts);
-  slot->message.one = memory_->describe({block, bytes});
-  *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kOnePart);
-  return Filled::kLent;
+// A copy at `room`, which the peer can map, lent like the original.
+RingSendChannel::Filled RingSendChannel::lend_copy(RingSlot* slot, void* room, const iovec* parts,
+                                                   int nparts, size_t bytes, uint64_t* tag) {
+  if (room == nullptr) return Filled::kNoMemory;
+  copy_parts(static_cast<std::byte*>(room), parts, nparts);
+  return lend_one(slot, memory_->describe({room, bytes}), tag);
 }
 
 // A block for message next_, in place of one it may have already.

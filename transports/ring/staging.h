@@ -1,0 +1,44 @@
+// Staging: copies of short messages from memory that peers cannot map, in memory that they can.
+//
+// Below kStagedBytes a copy costs less than the system call by which the peer would read the
+// original. One block of the link's memory per channel, taken when first needed and used round and
+// round, so that nothing here allocates, locks or waits. Not thread-safe, as its channel.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "transports/ring/memory.h"
+
+namespace tutti {
+
+inline constexpr size_t kStagedBytes = size_t{16} << 10;
+
+class Staging {
+ public:
+  explicit Staging(LinkMemory* memory) : memory_(memory) {}
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  // Room for `bytes` of message `number`, until it is consumed; null when there is none, since
+  // `consumed` messages have been. Numbers rise by less than kRingSlots over `consumed`.
+  std::byte* take(uint64_t number, uint64_t consumed, size_t bytes);
+  // No message needs it any more.
+  void drop();
+
+ private:
+  static constexpr size_t kBlockBytes = size_t{64} << 10;
+
+  LinkMemory* const memory_;
+  std::byte* block_ = nullptr;
+  bool refused_ = false;
+  // Messages in it from first_ on, by slot; what is free is [head_, tail_), round and round.
+  uint64_t head_ = 0;
+  uint64_t tail_ = kBlockBytes;
+  uint64_t first_ = 0;
+  std::array<uint64_t, kRingSlots> ends_ =
+      {};  // of message n % kRingSlots: head_ after it; 0: none
+};
+
+}  // namespace tutti
