@@ -152,6 +152,10 @@ class Transport {
   virtual Status deregister_memory(uint64_t handle) = 0;
   virtual void progress() = 0;      // moves whatever can be moved now
   virtual int wait_fd() const = 0;  // readable when progress() may help; -1: nap instead
+  // Around a block on wait_fd(): what peers do from now on makes it readable. What they did before
+  // does not, so the caller polls once more in between. Any thread; calls may overlap.
+  virtual void begin_wait() {}
+  virtual void end_wait() {}
   // One for each communicator, which may outlive neither it nor the endpoint. Any thread.
   virtual Result<std::unique_ptr<KernelGate>> open_gate(uint64_t /*comm*/) {
     return std::unique_ptr<KernelGate>(std::make_unique<OpenGate>());

@@ -35,6 +35,9 @@ class WaitLadder {
   // Something moved: start again at the bottom rung.
   void reset() { ticks_ = 0; }
 
+  // Whether the next tick() blocks or naps.
+  bool blocks_next() const { return ticks_ >= rungs_.spins + rungs_.yields; }
+
  private:
   void block();
   WaitRungs rungs_;

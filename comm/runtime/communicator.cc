@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "comm/runtime/waiter.h"
+
 namespace tutti {
 
 Status check_any_thread(const Transport& transport, const std::string& who, const char* what) {
@@ -193,23 +195,23 @@ Status Communicator::wait(Operation& operation) {
 }
 
 Status Communicator::wait_locked(Operation& operation) {
-  WaitLadder ladder(rungs_, transport().wait_fd());
+  Waiter waiter(transport(), rungs_);
   while (!operation.finished.load(std::memory_order_acquire)) {
     const uint64_t before = execution_.steps_run();
     poll();
     if (operation.finished.load(std::memory_order_acquire)) break;
-    if (execution_.steps_run() != before) ladder.reset();
-    if (ladder.tick()) check();
+    if (execution_.steps_run() != before) waiter.reset();
+    if (waiter.tick()) check();
   }
   return operation.result;
 }
 
 Status Communicator::drain() {
   MutexLock lock(drive_mutex_);
-  WaitLadder ladder(rungs_, transport().wait_fd());
+  Waiter waiter(transport(), rungs_);
   while (!sequencer_.empty()) {
     poll();
-    if (ladder.tick()) check();
+    if (waiter.tick()) check();
   }
   return error();
 }

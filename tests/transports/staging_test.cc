@@ -27,12 +27,12 @@ class OneBlock final : public LinkMemory {
   }
   void give_block(void* given) override {
     EXPECT_EQ(given, block.data());
-    ++this->given;
+    ++returned;
   }
 
   std::vector<std::byte> block;
   int taken = 0;
-  int given = 0;
+  int returned = 0;
 
  private:
   const bool has_any_;
@@ -78,7 +78,7 @@ TEST(Staging, NeverGivesOutWhatIsInUse) {
   }
   staging.drop();
   EXPECT_EQ(memory.taken, 1);
-  EXPECT_EQ(memory.given, 1);
+  EXPECT_EQ(memory.returned, 1);
 }
 
 TEST(Staging, AsksForMemoryOnce) {
@@ -88,7 +88,7 @@ TEST(Staging, AsksForMemoryOnce) {
   EXPECT_EQ(staging.take(1, 1, 100), nullptr);
   staging.drop();
   EXPECT_EQ(memory.taken, 1);
-  EXPECT_EQ(memory.given, 0);
+  EXPECT_EQ(memory.returned, 0);
 }
 
 }  // namespace

@@ -63,6 +63,8 @@ class FaultTransport final : public Transport {
   Status deregister_memory(uint64_t handle) override;
   void progress() override;
   int wait_fd() const override { return inner_->wait_fd(); }
+  void begin_wait() override { inner_->begin_wait(); }
+  void end_wait() override { inner_->end_wait(); }
   void abort(uint64_t comm) override { inner_->abort(comm); }
   std::string still_lent(uint64_t comm) const override { return inner_->still_lent(comm); }
   Status finalize() override { return inner_->finalize(); }

@@ -46,10 +46,10 @@ InprocDomain::~InprocDomain() {
   for (void* block : orphans_) std::free(block);
 }
 
-uint64_t InprocDomain::add_endpoint(std::shared_ptr<Door> door) {
+uint64_t InprocDomain::add_endpoint(InprocEndpoint endpoint) {
   MutexLock lock(mutex_);
   const uint64_t id = next_id_++;
-  endpoints_.emplace(id, std::move(door));
+  endpoints_.emplace(id, std::move(endpoint));
   return id;
 }
 
@@ -76,16 +76,15 @@ Result<std::shared_ptr<RingLink>> InprocDomain::link(uint64_t local, uint64_t re
     TUTTI_TRY(memory->head.mutex.init());
   }
   const int side = local == remote ? -1 : local < remote ? 0 : 1;
-  std::shared_ptr<Door> door = side < 0 ? nullptr : there->second;
+  InprocEndpoint other = side < 0 ? InprocEndpoint() : there->second;
   return std::shared_ptr<RingLink>(
-      std::make_shared<InprocLink>(memory, std::move(door), peer, side));
+      std::make_shared<InprocLink>(memory, std::move(other), peer, side));
 }
 
 size_t InprocDomain::ring_pairs() const {
   MutexLock lock(mutex_);
   size_t pairs = 0;
-  for (const auto& [ends, memory] : links_)
-    pairs += InprocLink(memory, nullptr, 0, 0).pairs_in_use();
+  for (const auto& [ends, memory] : links_) pairs += InprocLink(memory, {}, 0, 0).pairs_in_use();
   return pairs;
 }
 

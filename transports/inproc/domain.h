@@ -14,6 +14,7 @@
 
 #include "comm/base/mutex.h"
 #include "comm/base/status.h"
+#include "transports/ring/bell.h"
 #include "transports/ring/link.h"
 
 namespace tutti {
@@ -33,22 +34,30 @@ class InprocLinkMemory {
   std::vector<RingBlock*> blocks_;
 };
 
+// What an endpoint shows its peers.
+struct InprocEndpoint {
+  std::shared_ptr<Door> door;
+  std::shared_ptr<const UniqueFd> bell;
+};
+
 // One end of a link; both ends and their channels keep the memory.
 class InprocLink final : public RingLink {
  public:
-  // `door`: the peer's; null for the link of an endpoint with itself.
-  InprocLink(std::shared_ptr<InprocLinkMemory> memory, std::shared_ptr<Door> door, int peer,
-             int side)
-      : RingLink("inproc", peer, side), memory_(std::move(memory)), door_(std::move(door)) {}
+  // `other`: the peer's end; nothing for the link of an endpoint with itself.
+  InprocLink(std::shared_ptr<InprocLinkMemory> memory, InprocEndpoint other, int peer, int side)
+      : RingLink("inproc", peer, side), memory_(std::move(memory)), other_(std::move(other)) {}
 
-  Door* peer_door() override { return door_.get(); }
+  Door* peer_door() override { return other_.door.get(); }
+  void wake_peer() override {
+    if (other_.bell != nullptr) Bell::ring(other_.bell->get());
+  }
 
  private:
   LinkHead& head() override { return memory_->head; }
   Result<RingBlock*> block(uint32_t index) override { return memory_->block(index); }
 
   const std::shared_ptr<InprocLinkMemory> memory_;
-  const std::shared_ptr<Door> door_;
+  const InprocEndpoint other_;
 };
 
 // For a new endpoint. Throws std::bad_alloc.
@@ -61,8 +70,8 @@ class InprocDomain {
   InprocDomain(const InprocDomain&) = delete;
   InprocDomain& operator=(const InprocDomain&) = delete;
 
-  // A new endpoint with its door; its id is never given out again.
-  uint64_t add_endpoint(std::shared_ptr<Door> door);
+  // A new endpoint; its id is never given out again.
+  uint64_t add_endpoint(InprocEndpoint endpoint);
   // A peer that was using memory of it may not have looked yet, so what it had allocated
   // (std::aligned_alloc) stays until the domain goes.
   void remove_endpoint(uint64_t id, std::span<void* const> blocks);
@@ -78,7 +87,7 @@ class InprocDomain {
 
   mutable Mutex mutex_;
   uint64_t next_id_ TUTTI_GUARDED_BY(mutex_) = 1;
-  std::map<uint64_t, std::shared_ptr<Door>> endpoints_ TUTTI_GUARDED_BY(mutex_);
+  std::map<uint64_t, InprocEndpoint> endpoints_ TUTTI_GUARDED_BY(mutex_);
   // As long as one of the two is there.
   std::map<Ends, std::shared_ptr<InprocLinkMemory>> links_ TUTTI_GUARDED_BY(mutex_);
   std::vector<void*> orphans_ TUTTI_GUARDED_BY(mutex_);

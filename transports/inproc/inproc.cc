@@ -43,7 +43,7 @@ InprocTransport::InprocTransport(std::shared_ptr<InprocDomain> domain, int numbe
       number_(number),
       door_(std::make_shared<OwnDoor>(door_memory_.get(), door_memory_, OwnDoor::Reach::kProcess,
                                       "inproc")),
-      id_(domain_->add_endpoint(door_memory_)),
+      id_(domain_->add_endpoint({door_memory_, bell_.shared_fd()})),
       capabilities_(make_capabilities()) {}
 
 InprocTransport::~InprocTransport() {
@@ -80,6 +80,7 @@ Status InprocTransport::connect(int peer, std::string_view address) {
   }
   Result<std::shared_ptr<RingLink>> link = domain_->link(id_, id, peer);
   if (!link.ok()) return link.status();
+  bell_.add(link.value());
   peers_.emplace(peer, Peer{id, std::move(link.value())});
   return Status();
 }

@@ -2,7 +2,7 @@
 //
 // One endpoint per rank. Messages travel through rings in ordinary memory (ring/ring.h), the
 // protocol of the shared-memory transport, so that debuggers and thread sanitizers see all of it.
-// Progress needs no help: progress() does nothing and there is no descriptor to wait on. Offers of
+// Progress needs no help: progress() does nothing. Offers of
 // up to kLineBytes are ignored: such messages ride in the ring.
 //
 // Destroying an endpoint is how a rank dies here: its peers' channels say kRemoteError. Channels
@@ -54,7 +54,9 @@ class InprocTransport final : public Transport {
   }
   Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
   void progress() override {}
-  int wait_fd() const override { return -1; }
+  int wait_fd() const override { return bell_.fd(); }
+  void begin_wait() override { bell_.begin_wait(); }
+  void end_wait() override { bell_.end_wait(); }
   void abort(uint64_t comm) override;
 
  private:
@@ -68,6 +70,7 @@ class InprocTransport final : public Transport {
   const int number_;
   const std::shared_ptr<Door> door_memory_ = make_inproc_door();
   const std::shared_ptr<OwnDoor> door_;
+  Bell bell_{OwnDoor::Reach::kProcess};
   const uint64_t id_;
   Capabilities capabilities_;
   Registrations registrations_{"inproc", number_};

@@ -57,9 +57,10 @@ class RingSendChannel final : public SendChannel {
   Ring* ring_;       // ours
   Ring* peer_ring_;  // holds the offers for our messages
   const std::atomic<uint32_t>* state_;
-  uint64_t next_;                 // the next message
-  uint64_t base_;                 // the first message of this channel
-  uint64_t consumed_;             // last value read from the ring
+  const std::atomic<uint32_t>* sleepers_;  // of the peer
+  uint64_t next_;                          // the next message
+  uint64_t base_;                          // the first message of this channel
+  uint64_t consumed_;                      // last value read from the ring
   uint64_t lent_ = 0;             // bit n % 64: message n, not known consumed, names our memory
   uint64_t sent_;                 // last answer of sent(), which abort freezes
   uint64_t placed_ = UINT64_MAX;  // the message place() has given an address for
@@ -107,7 +108,8 @@ class RingRecvChannel final : public RecvChannel {
   Ring* ring_;      // the peer's: its messages
   Ring* own_ring_;  // holds our offers for them
   const std::atomic<uint32_t>* state_;
-  uint64_t next_;  // the oldest message not given back
+  const std::atomic<uint32_t>* sleepers_;  // of the peer
+  uint64_t next_;                          // the oldest message not given back
   uint64_t base_;
   uint32_t cut_;          // state bits under which the sender's memory may not be touched
   bool showing_ = false;  // message_ describes message next_

@@ -182,6 +182,7 @@ void RingLink::close(const RingEnd& end, uint64_t position, bool lending) {
   if (!entry.any_open() && (lending || !has_mail(place))) return drop(place);
   if (end.direction == Direction::kRecv) withdraw_offers(&end.pair->ring[end.side], position);
   set_bits(end.pair, bits);
+  wake_peer();
 }
 
 uint32_t RingLink::highest_epoch(uint64_t comm) {
@@ -211,6 +212,7 @@ void RingLink::abort(uint64_t comm, uint32_t epoch) {
     return true;
   });
   if (lock.held()) drop_unused();
+  wake_peer();
 }
 
 void RingLink::left(int side) {
@@ -226,6 +228,17 @@ void RingLink::left(int side) {
     return true;
   });
   if (lock.held()) drop_unused();
+  if (side == side_) wake_peer();
+}
+
+void RingLink::add_sleepers(int more) {
+  const auto change = static_cast<uint32_t>(more);  // modulo 2^32
+  if (side_ >= 0) head().sleepers[side_].fetch_add(change, std::memory_order_acq_rel);
+}
+
+// Of the link of a rank with itself nobody sleeps.
+const std::atomic<uint32_t>& RingLink::peer_sleepers() {
+  return head().sleepers[side_ < 0 ? 0 : 1 - side_];
 }
 
 bool RingLink::is_peer_gone() {

@@ -53,7 +53,10 @@ struct LinkHead {
     uint32_t epoch;
   };
   SharedMutex mutex;
-  std::atomic<uint32_t> left[2];      // by side: its endpoint is gone
+  // By side: threads of it that sleep, or are about to. A line of its own: it is read after every
+  // message and hardly ever written.
+  alignas(kRingLine) std::atomic<uint32_t> sleepers[2];
+  alignas(kRingLine) std::atomic<uint32_t> left[2];  // by side: its endpoint is gone
   std::atomic<uint32_t> can_read[2];  // by side: it can read the other's memory (shm)
   uint32_t blocks;                    // in use
   uint64_t num_ended[2];
@@ -107,6 +110,12 @@ class RingLink {
 
   // Null where both ends are in one address space.
   virtual LinkMemory* memory() { return nullptr; }
+  // Threads of this end that sleep until wake_peer() is called at the other: one more, or less.
+  void add_sleepers(int more);
+  // Those of the peer. One that begins to sleep makes all threads pass a barrier, so a relaxed load
+  // after what was stored for it suffices.
+  const std::atomic<uint32_t>& peer_sleepers();
+  virtual void wake_peer() = 0;
   // Of the peer; null for the link of a rank with itself, and when the peer never showed one.
   virtual Door* peer_door() = 0;
   bool is_peer_gone();

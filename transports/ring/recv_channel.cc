@@ -19,6 +19,7 @@ RingRecvChannel::RingRecvChannel(std::shared_ptr<RingLink> link, const RingEnd& 
     : ring_(&end.pair->ring[1 - end.side]),
       own_ring_(&end.pair->ring[end.side]),
       state_(&end.pair->state.bits),
+      sleepers_(&link->peer_sleepers()),
       next_(end.position),
       base_(end.position),
       cut_(bit_of(kSendClosed | kGone, 1 - end.side)),
@@ -146,6 +147,7 @@ inline void RingRecvChannel::give_back() {
   ++next_;
   // Pairs with the acquire loads in RingSendChannel: our reads of slot and payload are over.
   ring_->consumed.count.store(next_, std::memory_order_release);
+  if (sleepers_->load(std::memory_order_relaxed) != 0) link_->wake_peer();
 }
 
 bool RingRecvChannel::release() {

@@ -47,6 +47,7 @@ RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& 
     : ring_(&end.pair->ring[end.side]),
       peer_ring_(&end.pair->ring[1 - end.side]),
       state_(&end.pair->state.bits),
+      sleepers_(&link->peer_sleepers()),
       next_(end.position),
       base_(end.position),
       consumed_(end.consumed),
@@ -191,6 +192,7 @@ inline void RingSendChannel::publish(RingSlot* slot, const OpHeader* header, uin
   // Pairs with the acquire load in RingRecvChannel::arrived.
   slot->message.stamp.store(next_ + 1, std::memory_order_release);
   ++next_;
+  if (sleepers_->load(std::memory_order_relaxed) != 0) link_->wake_peer();
 }
 
 bool RingSendChannel::post_send(const OpHeader* header, const iovec* parts, int nparts) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "comm/base/clock.h"
+#include "transports/ring/bell.h"
 
 namespace tutti {
 namespace {
@@ -130,7 +131,7 @@ void ShmLink::receive() {
         if (proved_) map_region(record, std::move(fd));
         break;
       case ShmRecordKind::kDoor:
-        if (proved_) find_door(record);
+        if (proved_) find_door(record, std::move(fd));
         break;
       case ShmRecordKind::kHello:
         break;
@@ -175,13 +176,22 @@ void ShmLink::show_door() {
   record.kind = ShmRecordKind::kDoor;
   record.slot = place.region - 1;
   record.generation = place.generation;
-  if (place.region != kOwnAddress) (void)send_record(socket_.get(), record, -1);
+  if (place.region != kOwnAddress) (void)send_record(socket_.get(), record, own_->bell->get());
 }
 
-void ShmLink::find_door(const ShmRecord& record) {
+void ShmLink::find_door(const ShmRecord& record, UniqueFd bell) {
   if (record.slot >= kMaxRegions || peer_door_ != nullptr) return;
   const LentRange place = {0, sizeof(Door), record.slot + 1, record.generation};
   peer_door_ = static_cast<Door*>(find(place));
+  peer_bell_ = std::move(bell);
+}
+
+// Before the peer's bell has come, it wakes by itself soon enough.
+void ShmLink::wake_peer() {
+  if (to_self_) return;
+  MutexLock lock(mutex_);
+  if (peer_door_ == nullptr) receive();
+  Bell::ring(peer_bell_.get());
 }
 
 Door* ShmLink::peer_door() {

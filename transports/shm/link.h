@@ -35,6 +35,7 @@ struct ShmOwn {
   const std::shared_ptr<OwnRegions> regions;  // of the process
   BlockPool pool{regions.get()};
   Door* door = nullptr;  // in a region of its own
+  std::shared_ptr<const UniqueFd> bell;
 };
 
 class ShmLink final : public RingLink, private LinkMemory {
@@ -56,13 +57,14 @@ class ShmLink final : public RingLink, private LinkMemory {
   static Result<std::shared_ptr<ShmLink>> make_to_self(std::shared_ptr<ShmOwn> own, int peer);
   ~ShmLink() override;
 
-  // Tells the peer where our door is. One that has gone already shows at its channels.
+  // Tells the peer where our door and bell are. One that has gone already shows at its channels.
   void show_door();
   // Reads the nonce at `address` in the peer's process, to learn whether the kernel allows that.
   void probe(uint64_t address, const ShmNonce& nonce);
 
   LinkMemory* memory() override { return to_self_ ? nullptr : this; }
   Door* peer_door() override;
+  void wake_peer() override;
 
  private:
   struct PeerRegion {
@@ -98,7 +100,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   void* find(const LentRange& lent) const;
   void receive() TUTTI_REQUIRES(mutex_);
   void map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
-  void find_door(const ShmRecord& record) TUTTI_REQUIRES(mutex_);
+  void find_door(const ShmRecord& record, UniqueFd bell) TUTTI_REQUIRES(mutex_);
   void forget_region(uint32_t slot) TUTTI_REQUIRES(mutex_);
   void unmap_retired() TUTTI_REQUIRES(mutex_);
   Status read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const;
@@ -121,6 +123,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   Digest expected_ TUTTI_GUARDED_BY(mutex_) = {};
   bool gone_ TUTTI_GUARDED_BY(mutex_) = false;
   Door* peer_door_ TUTTI_GUARDED_BY(mutex_) = nullptr;
+  UniqueFd peer_bell_ TUTTI_GUARDED_BY(mutex_);
 };
 
 }  // namespace tutti

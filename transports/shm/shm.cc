@@ -81,6 +81,7 @@ Status ShmTransport::make_door() {
   Result<void*> memory = own_->regions->add(sizeof(Door));
   if (!memory.ok()) return memory.status();
   own_->door = static_cast<Door*>(memory.value());  // zeros are a door
+  own_->bell = bell_.shared_fd();
   door_ = std::make_shared<OwnDoor>(own_->door, own_, OwnDoor::Reach::kHost, "shm");
   return Status();
 }
@@ -126,6 +127,7 @@ Status ShmTransport::connect(int peer, std::string_view text) {
                                                             : wait_for(peer, *address);
   if (!link.ok()) return link.status();
   if (!self) link.value()->show_door();
+  bell_.add(link.value());
   if (!self && options_.read_peers) link.value()->probe(address->probe, address->nonce);
   peers_.emplace(peer, Peer{address->nonce, std::move(link.value())});
   return Status();

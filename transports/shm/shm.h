@@ -26,6 +26,7 @@
 #include "comm/base/mutex.h"
 #include "comm/net/secret.h"
 #include "transports/registrations.h"
+#include "transports/ring/bell.h"
 #include "transports/ring/door.h"
 #include "transports/shm/link.h"
 #include "transports/shm/wire.h"
@@ -72,7 +73,9 @@ class ShmTransport final : public Transport {
   }
   Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
   void progress() override {}
-  int wait_fd() const override { return -1; }
+  int wait_fd() const override { return bell_.fd(); }
+  void begin_wait() override { bell_.begin_wait(); }
+  void end_wait() override { bell_.end_wait(); }
   void abort(uint64_t comm) override;
   std::string still_lent(uint64_t comm) const override;
 
@@ -103,6 +106,7 @@ class ShmTransport final : public Transport {
   ShmAddress own_address_;
   const std::shared_ptr<ShmOwn> own_;
   std::shared_ptr<OwnDoor> door_;
+  Bell bell_{OwnDoor::Reach::kHost};
   UniqueFd listener_;
   Registrations registrations_{"shm", number_};
   mutable Mutex mutex_;

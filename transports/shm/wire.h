@@ -32,6 +32,7 @@ struct ShmAddress {
   std::string socket_name() const;  // abstract: no file, gone with the process
 };
 
+// kDoor brings the bell's descriptor, where there is one.
 enum class ShmRecordKind : uint32_t { kHello = 1, kWelcome, kRegion, kDoor };
 
 struct ShmRecord {
