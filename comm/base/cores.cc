@@ -1,9 +1,12 @@
 #include "comm/base/cores.h"
 
 #include <algorithm>
+#include <bit>
+#include <cerrno>
 #include <fstream>
 #include <optional>
-#include <string_view>
+#include <sched.h>
+#include <thread>
 
 namespace tutti {
 namespace {
@@ -53,7 +56,45 @@ void tighten(std::optional<double>* tightest, const std::string& mount, std::str
   }
 }
 
+// Bytes of the longest mask asked for: more cores than any host has.
+constexpr size_t kLongestMask = size_t{1} << 16;
+
+// Empty where the system does not tell.
+std::string affinity_mask() {
+  for (size_t bytes = sizeof(cpu_set_t); bytes <= kLongestMask; bytes *= 2) {
+    std::string mask(bytes, '\0');
+    if (sched_getaffinity(0, bytes, reinterpret_cast<cpu_set_t*>(mask.data())) == 0) {
+      mask.resize(mask.find_last_not_of('\0') + 1);
+      return mask;
+    }
+    if (errno != EINVAL) break;  // EINVAL: the host has more cores than that
+  }
+  return {};
+}
+
 }  // namespace
+
+Cores Cores::own() {
+  return {affinity_mask(), cgroup_core_quota("/proc/self/cgroup", "/sys/fs/cgroup")};
+}
+
+void Cores::add(const Cores& other) {
+  mask.resize(std::max(mask.size(), other.mask.size()));
+  for (size_t i = 0; i < other.mask.size(); ++i) {
+    mask[i] = static_cast<char>(mask[i] | other.mask[i]);
+  }
+  quota = quota == 0 || other.quota == 0 ? 0 : std::max(quota, other.quota);
+}
+
+int Cores::count() const {
+  int cores = 0;
+  for (const char byte : mask) cores += std::popcount(static_cast<unsigned char>(byte));
+  if (cores == 0) cores = static_cast<int>(std::thread::hardware_concurrency());
+  if (quota > 0) cores = std::min(cores, quota);
+  return std::max(cores, 1);
+}
+
+int usable_cores() { return Cores::own().count(); }
 
 int cgroup_core_quota(const std::string& self, const std::string& root) {
   std::ifstream file(self);

@@ -3,7 +3,8 @@
 // Usage:   WaitLadder ladder(rungs, fd);
 //          while (!work.advance()) { if (ladder.tick() == now-and-then) check deadline and abort }
 // The caller polls its condition between ticks, so a wake-up can be late but never lost for longer
-// than one block (at most 1 ms). Not thread-safe; one ladder per wait.
+// than one block (at most 16 ms, 1 ms where there is no descriptor). Not thread-safe; one ladder
+// per wait.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +18,14 @@ struct WaitRungs {
   uint32_t yields = 200;  // polls with sched_yield between them
 };
 
-// Cores this process may run on (affinity mask and cgroup quota), at least 1. Read once per call.
-int usable_cores();
+// The ranks of a job on one host, and the cores they may use together.
+struct HostShare {
+  int ranks = 1;
+  int cores = 1;
+};
 
-// Shortens the rungs for `local_ranks` ranks on `cores` cores.
-WaitRungs rungs_for(WaitRungs rungs, int local_ranks, int cores);
+// Shortens the rungs for such ranks.
+WaitRungs rungs_for(WaitRungs rungs, const HostShare& share);
 
 class WaitLadder {
  public:

@@ -57,6 +57,8 @@ std::string RankCard::encode() const {
       .text(process)
       .text(control)
       .text(transports)
+      .text(cores.mask)
+      .number(static_cast<uint32_t>(cores.quota))
       .take();
 }
 
@@ -72,6 +74,8 @@ RankCard RankCard::decode(std::string_view bytes) {
   card.process = in.text();
   card.control = in.text();
   card.transports = in.text();
+  card.cores.mask = in.text();
+  card.cores.quota = static_cast<int>(in.number<uint32_t>());
   return card;
 }
 
@@ -121,6 +125,19 @@ Status check_one_host(const std::vector<RankCard>& cards) {
                  first.host.c_str(), r, other.host.c_str(), what);
   }
   return Status();
+}
+
+HostShare host_share(const std::vector<RankCard>& cards, int rank) {
+  const RankCard& own = cards[static_cast<size_t>(rank)];
+  HostShare share{0, 0};
+  Cores cores = own.cores;
+  for (const RankCard& card : cards) {
+    if (card.boot != own.boot) continue;
+    ++share.ranks;
+    cores.add(card.cores);
+  }
+  share.cores = cores.count();
+  return share;
 }
 
 }  // namespace tutti

@@ -7,12 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/base/cores.h"
 #include "comm/base/status.h"
+#include "comm/base/wait.h"
 
 namespace tutti {
 
 // Changes whenever anything that ranks send each other changes.
-inline constexpr uint32_t kWireVersion = 1;
+inline constexpr uint32_t kWireVersion = 2;
 
 struct RankCard {
   uint32_t wire_version = kWireVersion;
@@ -24,6 +26,7 @@ struct RankCard {
   std::string process;     // random, one per process
   std::string control;     // where its control plane listens
   std::string transports;  // it can use, by preference, separated by spaces
+  Cores cores;             // it may run on
 
   std::string encode() const;
   // What an older or newer build has sent decodes as far as its version, which is always first.
@@ -41,5 +44,8 @@ Result<std::vector<std::string>> common_transports(const std::vector<RankCard>& 
 // Ok when all ranks may share memory, as far as they say: one kernel, one network name space, one
 // host_id. Else kUnsupported naming the first rank that differs from rank 0, and in what.
 Status check_one_host(const std::vector<RankCard>& cards);
+
+// Of the host that `rank` runs on.
+HostShare host_share(const std::vector<RankCard>& cards, int rank);
 
 }  // namespace tutti

@@ -33,6 +33,7 @@ struct CommunicatorParts {
   uint64_t id = 0;
   int rank = 0;
   std::vector<int> peers;                  // transport-wide number of each rank
+  HostShare host;                          // of those that may be running, in it or not
   std::shared_ptr<Transport> transport;    // one endpoint, shared by a rank's communicators
   std::shared_ptr<std::atomic<int>> open;  // counts communicators on it that are not finalised
   std::shared_ptr<const World> world;      // of ranks in several processes; null within one

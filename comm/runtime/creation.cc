@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/base/clock.h"
+#include "comm/base/cores.h"
 #include "comm/base/hash.h"
 #include "comm/base/wait.h"
 #include "comm/runtime/net_control.h"
@@ -42,6 +43,7 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
     parts.id = id;
     parts.rank = r;
     parts.peers = peers;
+    parts.host = {nranks, usable_cores()};
     parts.transport = transports[static_cast<size_t>(r)];
     parts.control = std::make_unique<InprocControl>(board, r);
     parts.config = config;
@@ -99,6 +101,7 @@ Status DerivedCreation::make(uint64_t id, const std::vector<int>& members, bool 
   parts.id = id;
   parts.rank = static_cast<int>(own - members.begin());
   for (int r : members) parts.peers.push_back(parent_.parts().peers[static_cast<size_t>(r)]);
+  parts.host = parent_.parts().host;
   parts.transport = parent_.parts().transport;
   parts.open = parent_.parts().open;
   parts.world = parent_.parts().world;

@@ -164,6 +164,7 @@ Status WorldMaker::exchange_cards() {
   card.process = process_.token();
   card.control = mine.ok() && plan_.nranks > 1 ? address_.text() : "";
   card.transports = own_transports();
+  card.cores = Cores::own();
   // The version comes first in the card, whatever follows it in other versions.
   const std::string extra = BytesWriter()
                                 .text(card.encode())
@@ -321,6 +322,7 @@ Result<std::unique_ptr<Communicator>> WorldMaker::assemble() {
   parts.id = world_.id;
   parts.rank = plan_.rank;
   for (int r = 0; r < plan_.nranks; ++r) parts.peers.push_back(r);
+  parts.host = host_share(cards_, plan_.rank);
   parts.transport = transport_;
   parts.open = std::make_shared<std::atomic<int>>(0);
   parts.config = config_;

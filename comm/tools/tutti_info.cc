@@ -7,7 +7,7 @@
 #include "tutti/tutti.h"
 
 #include "comm/base/config.h"
-#include "comm/base/wait.h"
+#include "comm/base/cores.h"
 
 namespace tutti {
 namespace {

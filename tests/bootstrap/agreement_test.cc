@@ -15,6 +15,7 @@ RankCard card(const std::string& settings, const std::string& transports) {
   c.process = std::string("\0\1\2", 3);
   c.control = "192.0.2.1:1";
   c.transports = transports;
+  c.cores = {"\3", 5};
   return c;
 }
 
@@ -30,6 +31,8 @@ TEST(RankCard, ComesBackAsItWas) {
   EXPECT_EQ(d.process, c.process);
   EXPECT_EQ(d.control, c.control);
   EXPECT_EQ(d.transports, c.transports);
+  EXPECT_EQ(d.cores.mask, c.cores.mask);
+  EXPECT_EQ(d.cores.quota, c.cores.quota);
 }
 
 TEST(CheckAgreement, NamesRankSettingAndBothValues) {
@@ -83,6 +86,18 @@ TEST(CommonTransport, TheFirstThatAllHave) {
   EXPECT_NE(none.status().text().find("rank 0 (a-host): mpi; rank 1 (a-host): none"),
             std::string::npos)
       << none.status().text();
+}
+
+TEST(HostShare, CountsRanksAndCoresOfOneHost) {
+  std::vector<RankCard> cards(3, card("", ""));
+  cards[0].cores = {"\1", 0};
+  cards[1].cores = {"\2", 0};
+  cards[2].cores = {"\x0f", 0};
+  cards[2].boot = "another";
+  EXPECT_EQ(host_share(cards, 0).ranks, 2);
+  EXPECT_EQ(host_share(cards, 1).cores, 2) << "each is bound to a core of its own";
+  EXPECT_EQ(host_share(cards, 2).ranks, 1);
+  EXPECT_EQ(host_share(cards, 2).cores, 4);
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ bool wait_for(Transport& transport, Condition done, int64_t limit_ms = 20'000) {
   const Deadline deadline = Deadline::after_ns(limit_ms * 1'000'000);
   // Several tests run at once: nobody may count on a core of its own, and a yield may cost a time
   // slice of everybody else, where a nap is sure to end.
-  WaitRungs rungs = rungs_for(transport.capabilities().rungs, 2, 1);
+  WaitRungs rungs = rungs_for(transport.capabilities().rungs, {2, 1});
   rungs.yields = std::min(rungs.yields, 20u);
   WaitLadder ladder(rungs, transport.wait_fd());
   while (!done()) {
