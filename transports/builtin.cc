@@ -25,7 +25,11 @@ Result<std::unique_ptr<Transport>> make_shm(const TransportContext& context) {
   if (!context.regions) {
     return error(Code::kInvalidArgument, "transport shm needs memory that can be shared");
   }
-  return ShmTransport::open(context.number, context.secret, context.regions);
+  ShmOptions options;
+  options.nranks = context.nranks;
+  options.patience = context.patience;
+  options.log = context.log;
+  return ShmTransport::open(context.number, context.secret, context.regions, options);
 }
 
 constexpr const char* kNames[] = {"inproc", "shm", "gloo", "mpi"};
@@ -48,7 +52,9 @@ std::shared_ptr<InprocDomain> make_inproc_domain() { return InprocDomain::create
 
 std::shared_ptr<OwnRegions> make_shared_regions() { return std::make_shared<OwnRegions>(); }
 
-Result<void*> allocate_shared(OwnRegions& regions, size_t bytes) { return regions.add(bytes); }
+Result<void*> allocate_shared(OwnRegions& regions, size_t bytes) {
+  return regions.add(bytes, OwnRegions::kReserve);
+}
 
 bool free_shared(OwnRegions& regions, void* base) { return regions.remove(base); }
 

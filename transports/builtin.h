@@ -9,7 +9,9 @@
 #include <string>
 #include <string_view>
 
+#include "comm/base/log.h"
 #include "comm/base/status.h"
+#include "comm/net/patience.h"
 #include "comm/net/secret.h"
 #include "transports/transport.h"
 
@@ -36,6 +38,8 @@ struct TransportContext {
   std::string host;                      // gloo: the numeric address to listen on; "": loopback
   Secret secret = {};                    // shm: of the job its endpoints belong to
   std::shared_ptr<OwnRegions> regions;   // shm: memory it may share
+  Patience patience;                     // shm: for connect() and settle(); outlives these
+  Log log;                               // shm
 };
 
 // Names that make_transport knows, modules included whether installed or not, in order of

@@ -142,6 +142,8 @@ class Transport {
   virtual const Capabilities& capabilities() const = 0;
   virtual std::string address() const = 0;  // opaque bytes for connect() on a peer
   virtual Status connect(int peer, std::string_view address) = 0;
+  // After the last connect(): waits, a bounded time, until all peers have connected here too.
+  virtual Status settle() { return Status(); }
   virtual Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) = 0;
   virtual Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) = 0;
   // Memory that peers can reach directly. The caller frees or deregisters it when no operation

@@ -16,7 +16,7 @@ namespace {
 constexpr uint32_t kSpinsPerReport = 64;
 constexpr uint32_t kFirstNapNs = 50'000;
 constexpr uint32_t kLastNapNs = 1'000'000;
-constexpr uint32_t kLongestBlock = 4;  // 2^n ms
+constexpr uint32_t kLongestBlock = 2;  // 2^n ms
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)

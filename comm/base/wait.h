@@ -3,7 +3,7 @@
 // Usage:   WaitLadder ladder(rungs, fd);
 //          while (!work.advance()) { if (ladder.tick() == now-and-then) check deadline and abort }
 // The caller polls its condition between ticks, so a wake-up can be late but never lost for longer
-// than one block (at most 16 ms, 1 ms where there is no descriptor). Not thread-safe; one ladder
+// than one block (at most 4 ms, 1 ms where there is no descriptor). Not thread-safe; one ladder
 // per wait.
 #pragma once
 

@@ -50,6 +50,7 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
 }
 
 Execution::State Execution::advance() {
+  if (cut_) return State::kBlocked;
   if (!lanes_done_) {
     const uint32_t rounds = plan_->layout.rounds();
     bool moved = true;
@@ -168,9 +169,11 @@ Execution::StepResult Execution::run_kernel(BoundLane& lane, const BoundStep& st
     if (!gate_->enter()) return StepResult::kBlocked;
     failure_ = compute(step, choose_destinations(step));
     gate_->leave();
-    if (!failure_.ok()) return StepResult::kFailed;
-    // An input whose sender has ended the communicator may have changed under the kernel.
-    if (!release_inputs(step)) return StepResult::kBlocked;
+    if (!failure_.ok()) return fetch_failed(step) ? StepResult::kBlocked : StepResult::kFailed;
+    // An input whose sender has ended the communicator may have changed under the kernel. Others
+    // have been given back, so that nothing can follow.
+    cut_ = !release_inputs(step);
+    if (cut_) return StepResult::kBlocked;
     lane.computed = true;
   }
   return post_outputs(lane, step) ? StepResult::kDone : StepResult::kBlocked;
@@ -359,6 +362,13 @@ Status Execution::compute_span(const BoundStep& step, size_t bytes, int num_dst)
   const ReduceCall copy{src_.data(),    1, dst_.data(), left, bytes, DataType::kUint8,
                         ReduceOp::kSum, 0, how_.stores};
   return device_->reduce(copy, nullptr);
+}
+
+// Whether the kernel failed for want of a message, of which the channel's health tells.
+bool Execution::fetch_failed(const BoundStep& step) const {
+  return std::any_of(in_.begin(), in_.begin() + step.n_in, [](const Cursor& cursor) {
+    return cursor.remote != nullptr && !cursor.remote->health().ok();
+  });
 }
 
 bool Execution::release_inputs(const BoundStep& step) {

@@ -90,6 +90,7 @@ class Execution {
   Status compute_parts(const BoundStep& step, int num_dst);
   Status fetch_copy(const BoundStep& step);
   Status compute_span(const BoundStep& step, size_t bytes, int num_dst);
+  bool fetch_failed(const BoundStep& step) const;
   bool release_inputs(const BoundStep& step);
   bool post_outputs(BoundLane& lane, const BoundStep& step);
   void next_step(BoundLane& lane);
@@ -127,6 +128,7 @@ class Execution {
   Status failure_;
   Traffic traffic_;
   bool lanes_done_ = false;
+  bool cut_ = false;  // the communicator has ended under a kernel
   uint64_t steps_run_ = 0;
   // Working memory of the current step, sized in start().
   std::vector<Cursor> in_;

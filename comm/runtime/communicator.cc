@@ -35,8 +35,11 @@ Communicator::Communicator(CommunicatorParts parts)
 Communicator::~Communicator() {
   if (counted_ && parts_.open) parts_.open->fetch_sub(1, std::memory_order_acq_rel);
   MutexLock lock(drive_mutex_);
-  sequencer_.cancel(
-      tutti::error(Code::kAborted, "%s: the communicator was destroyed", who().c_str()));
+  // One that has failed may be destroyed before anybody has seen to its end: peers have to let go
+  // of its memory first.
+  if (!sequencer_.empty()) {
+    end(tutti::error(Code::kAborted, "%s: the communicator was destroyed", who().c_str()), false);
+  }
   transport().free(scratch_);
 }
 
@@ -210,7 +213,9 @@ Status Communicator::drain() {
   MutexLock lock(drive_mutex_);
   Waiter waiter(transport(), rungs_);
   while (!sequencer_.empty()) {
+    const uint64_t before = execution_.steps_run();
     poll();
+    if (execution_.steps_run() != before) waiter.reset();
     if (waiter.tick()) check();
   }
   return error();

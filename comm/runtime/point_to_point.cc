@@ -130,6 +130,8 @@ Operation::Progress RecvOperation::take_view(const Candidate& c) {
     to += message->parts[i].iov_len;
   }
   comm_.gate().leave();
+  // A message that cannot be fetched is not there: the channel's health tells why.
+  if (!failure_.ok() && !c.end->channel->health().ok()) return Progress::kBlocked;
   const bool valid = c.end->channel->release();
   if (!failure_.ok()) return Progress::kFailed;
   return valid ? Progress::kDone : Progress::kBlocked;  // its sender has ended the communicator

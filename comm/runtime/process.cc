@@ -55,7 +55,15 @@ Process::~Process() = default;
 
 Result<void*> Process::allocate(size_t bytes) {
   Result<void*> shared = allocate_shared(*regions_, bytes);
-  return shared.ok() ? shared : device_.allocate(bytes);
+  if (shared.ok()) return shared;
+  Result<void*> own = device_.allocate(bytes);
+  if (own.ok()) {
+    log().warn_once("private-memory",
+                    "memory from tuttiMemAlloc that processes of this host cannot share, so that "
+                    "its messages are copied: %s",
+                    shared.status().text().c_str());
+  }
+  return own;
 }
 
 Status Process::free(void* base) {

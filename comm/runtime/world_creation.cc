@@ -298,6 +298,8 @@ Status WorldMaker::exchange_addresses() {
   context.nranks = plan_.nranks;
   context.secret = world_.secret;
   context.regions = process_.regions();
+  context.patience = patience_;
+  context.log = process_.log();
   if (plan_.nranks > 1) context.host = address_.host();
   Result<std::unique_ptr<Transport>> made = make_transport(transport_name_, context);
   Status mine = made.status();
@@ -310,9 +312,13 @@ Status WorldMaker::exchange_addresses() {
 
 Status WorldMaker::connect() {
   Status mine;
-  for (int r = 0; r < plan_.nranks && mine.ok(); ++r) {
-    if (r != plan_.rank) mine = transport_->connect(r, addresses_[static_cast<size_t>(r)]);
+  // All of them, whatever happens: others wait for this rank.
+  for (int r = 0; r < plan_.nranks; ++r) {
+    if (r == plan_.rank) continue;
+    const Status connected = transport_->connect(r, addresses_[static_cast<size_t>(r)]);
+    if (mine.ok()) mine = connected;
   }
+  if (mine.ok()) mine = transport_->settle();
   std::vector<std::string> all;
   return agree("connecting", mine, "", &all);
 }

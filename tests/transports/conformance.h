@@ -89,6 +89,10 @@ inline void connect_all(const Endpoints& endpoints) {
       ASSERT_TRUE(s.ok()) << s.text();
     }
   }
+  for (const auto& endpoint : endpoints) {
+    const Status s = endpoint->settle();
+    ASSERT_TRUE(s.ok()) << s.text();
+  }
 }
 
 // Polls `done` until it answers true; false when the deadline passed first.

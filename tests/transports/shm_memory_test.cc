@@ -1,7 +1,9 @@
 // What shm shares memory with: segments, regions, blocks.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <random>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "tests/transports/conformance.h"
 #include "transports/shm/block_pool.h"
@@ -27,71 +29,132 @@ TEST(ShmSegment, IsZeroAlignedAndSealed) {
 TEST(ShmSegment, AdoptsOnlyWhatIsSealedAndLongEnough) {
   Result<Segment> made = Segment::create(8192, 4096);
   ASSERT_TRUE(made.ok());
+  const auto adopt = [](int fd, size_t bytes) {
+    return Segment::adopt_unmapped(UniqueFd(dup(fd)), bytes);
+  };
   made.value().base()[5000] = std::byte{7};
-  Result<Segment> other = Segment::adopt(UniqueFd(dup(made.value().fd())), 8192);
+  Result<Segment> other = adopt(made.value().fd(), 8192);
   ASSERT_TRUE(other.ok()) << other.status().text();
-  EXPECT_EQ(other.value().base()[5000], std::byte{7});
-  EXPECT_EQ(Segment::adopt(UniqueFd(dup(made.value().fd())), 8193).status().code(),
-            Code::kInvalidArgument);
-  UniqueFd open_ended(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  Result<void*> seen = other.value().map(4096, 4096);
+  ASSERT_TRUE(seen.ok());
+  EXPECT_EQ(static_cast<std::byte*>(seen.value())[904], std::byte{7});
+  munmap(seen.value(), 4096);
+  EXPECT_EQ(adopt(made.value().fd(), 8193).status().code(), Code::kInvalidArgument);
+  const UniqueFd open_ended(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   ASSERT_EQ(ftruncate(open_ended.get(), 8192), 0);
-  EXPECT_EQ(Segment::adopt(std::move(open_ended), 8192).status().code(), Code::kInvalidArgument);
-  EXPECT_EQ(Segment::adopt(UniqueFd(), 8192).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(adopt(open_ended.get(), 8192).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(adopt(-1, 8192).status().code(), Code::kInvalidArgument);
 }
 
-TEST(ShmSegment, DiscardedPagesAreZerosForEverybody) {
-  Result<Segment> made = Segment::create(4096, 4096);
-  ASSERT_TRUE(made.ok());
-  Result<void*> other = made.value().map(0, 4096);
-  ASSERT_TRUE(other.ok());
-  made.value().base()[0] = std::byte{1};
-  made.value().discard();
-  EXPECT_EQ(*static_cast<std::byte*>(other.value()), std::byte{0});
-  munmap(other.value(), 4096);
+TEST(ShmSegment, LongerThanAFileMayBe) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {1 << 20, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const Status refused = Segment::create(2 << 20, 4096).status();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(refused.code(), Code::kOutOfMemory);
+  EXPECT_NE(refused.text().find("ulimit -f"), std::string::npos) << refused.text();
 }
 
-TEST(ShmRegions, FindsWhatLiesInside) {
+TEST(ShmRegions, SmallOnesShareOne) {
   OwnRegions regions;
   auto* a = static_cast<std::byte*>(regions.add(10'000).value());
   auto* b = static_cast<std::byte*>(regions.add(100).value());
+  const RegionPlace at_a = regions.find(a, 10'000);
   const RegionPlace at_b = regions.find(b + 50, 50);
-  EXPECT_NE(at_b.generation, 0u);
-  EXPECT_EQ(at_b.offset, 50u);
-  EXPECT_NE(at_b.slot, regions.find(a, 1).slot);
-  EXPECT_EQ(regions.find(a + 12'000, 500).generation, 0u) << "reaches beyond the last page";
+  EXPECT_NE(at_a.generation, 0u);
+  EXPECT_EQ(at_a.slot, at_b.slot);
+  EXPECT_EQ(at_b.offset - at_a.offset, 3 * 4096u + 50) << "by whole pages";
   int outside = 0;
   EXPECT_EQ(regions.find(&outside, 4).generation, 0u);
   const RegionFile file = regions.file(at_b.slot, at_b.generation);
-  EXPECT_GE(file.fd, 0);
+  ASSERT_NE(file.segment, nullptr);
   EXPECT_EQ(file.offset, 0u);
-  EXPECT_EQ(file.bytes, 4096u);
+  EXPECT_EQ(file.bytes, OwnRegions::kArenaBytes);
+  b[0] = std::byte{1};
   EXPECT_FALSE(regions.remove(b + 8)) << "only as a whole";
   EXPECT_TRUE(regions.remove(b));
   EXPECT_FALSE(regions.remove(b));
-  EXPECT_EQ(regions.file(at_b.slot, at_b.generation).fd, -1);
-  auto* c = static_cast<std::byte*>(regions.add(100).value());
-  EXPECT_EQ(regions.find(c, 1).slot, at_b.slot) << "numbers are used again";
-  EXPECT_NE(regions.find(c, 1).generation, at_b.generation) << "and told apart";
+  auto* c = static_cast<std::byte*>(regions.add(4000).value());
+  EXPECT_EQ(c, b) << "used again";
+  EXPECT_EQ(c[0], std::byte{0}) << "and clean";
+}
+
+TEST(ShmRegions, LargeOnesStandAlone) {
+  OwnRegions regions;
+  constexpr size_t kBytes = OwnRegions::kLargestShared + 1;
+  auto* a = static_cast<std::byte*>(regions.add(kBytes).value());
+  const RegionPlace at = regions.find(a + 50, 50);
+  EXPECT_EQ(at.offset, 50u);
+  EXPECT_EQ(regions.find(a + kBytes, 4096).generation, 0u) << "reaches beyond the last page";
+  EXPECT_TRUE(regions.remove(a));
+  EXPECT_EQ(regions.file(at.slot, at.generation).segment, nullptr);
+  auto* b = static_cast<std::byte*>(regions.add(kBytes).value());
+  EXPECT_EQ(regions.find(b, 1).slot, at.slot) << "numbers are used again";
+  EXPECT_NE(regions.find(b, 1).generation, at.generation) << "and told apart";
+}
+
+// Against a plain list of what must be there: nothing overlaps, everything is clean and whole.
+TEST(ShmRegions, AllocationsOfAllSizesComeAndGo) {
+  OwnRegions regions;
+  std::minstd_rand random(1);
+  struct Piece {
+    std::byte* at;
+    size_t bytes;
+    std::byte mark;
+  };
+  std::vector<Piece> pieces;
+  for (int i = 0; i < 3000; ++i) {
+    if (random() % 2 == 0 || pieces.empty()) {
+      const size_t bytes = random() % (size_t{1} << (random() % 23)) + 1;
+      Result<void*> made = regions.add(bytes);
+      ASSERT_TRUE(made.ok()) << made.status().text();
+      auto* at = static_cast<std::byte*>(made.value());
+      if (bytes >= size_t{2} << 20) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(at) % (size_t{2} << 20), 0u);
+      }
+      ASSERT_EQ(at[0], std::byte{0}) << i;
+      ASSERT_EQ(at[bytes - 1], std::byte{0}) << i;
+      at[0] = at[bytes - 1] = std::byte(i % 255 + 1);
+      pieces.push_back({at, bytes, at[0]});
+    } else {
+      const size_t which = random() % pieces.size();
+      const Piece piece = pieces[which];
+      ASSERT_EQ(piece.at[0], piece.mark) << i;
+      ASSERT_EQ(piece.at[piece.bytes - 1], piece.mark) << i;
+      ASSERT_TRUE(regions.remove(piece.at));
+      pieces.erase(pieces.begin() + static_cast<ptrdiff_t>(which));
+    }
+  }
 }
 
 TEST(ShmRegions, HaveALimit) {
   OwnRegions regions;
   std::vector<void*> all;
-  for (uint32_t i = 0; i < kMaxRegions; ++i) {
-    Result<void*> made = regions.add(1);
+  while (all.size() < kMaxRegions - OwnRegions::kReserve) {
+    Result<void*> made = regions.add(OwnRegions::kLargestShared + 1, OwnRegions::kReserve);
     if (!made.ok()) GTEST_SKIP() << "descriptors ran out first: " << made.status().text();
     all.push_back(made.value());
   }
-  EXPECT_EQ(regions.add(1).status().code(), Code::kOutOfMemory);
+  EXPECT_EQ(regions.add(1, OwnRegions::kReserve).status().code(), Code::kOutOfMemory);
+  EXPECT_TRUE(regions.add(1).ok()) << "for Tutti itself";
   EXPECT_TRUE(regions.remove(all[3]));
-  EXPECT_TRUE(regions.add(1).ok());
+  EXPECT_TRUE(regions.remove(all[4]));
+  EXPECT_TRUE(regions.add(OwnRegions::kLargestShared + 1, OwnRegions::kReserve).ok());
+}
+
+TEST(ShmRegions, MoreThanTheHostHas) {
+  OwnRegions regions;
+  EXPECT_EQ(regions.add(size_t{1} << 62).status().code(), Code::kOutOfMemory);
+  EXPECT_EQ(regions.add(SIZE_MAX).status().code(), Code::kOutOfMemory);
 }
 
 // What a peer has mapped of the stretch that holds an address.
 std::byte* peer_view(const OwnRegions& regions, const std::byte* at) {
   const RegionPlace place = regions.find(at, 1);
   const RegionFile file = regions.file(place.slot, place.generation);
-  void* base = mmap(nullptr, file.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd,
+  void* base = mmap(nullptr, file.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.segment->fd(),
                     static_cast<off_t>(file.offset));
   EXPECT_NE(base, MAP_FAILED);
   return static_cast<std::byte*>(base) + place.offset;
@@ -134,18 +197,19 @@ TEST(ShmRegions, DetachedPagesKeepContentsAndAddress) {
 TEST(ShmBlockPool, KeepsBlocksAndHasALimit) {
   OwnRegions regions;
   BlockPool pool(&regions);
-  void* first = pool.take(1000);
+  void* first = pool.take(1000, false);
   ASSERT_NE(first, nullptr);
   pool.give(first);
-  EXPECT_EQ(pool.take(2000), first) << "used again";
-  void* large = pool.take(BlockPool::kMostBytes);
-  EXPECT_EQ(large, nullptr) << "too much with what is out";
-  pool.give(first);
-  large = pool.take(2 * BlockPool::kMostBytes);
-  ASSERT_NE(large, nullptr) << "alone it may be larger";
-  EXPECT_EQ(pool.take(1), nullptr);
+  EXPECT_EQ(pool.take(2000, true), first) << "used again";
+  void* all = pool.take(BlockPool::kMostBytes, false);
+  ASSERT_NE(all, nullptr) << "what must be does not count";
+  EXPECT_EQ(pool.take(1, false), nullptr);
+  void* large = pool.take(2 * BlockPool::kMostBytes, true);
+  ASSERT_NE(large, nullptr) << "what must be has no limit";
   pool.give(large);
-  EXPECT_NE(pool.take(1), nullptr);
+  EXPECT_EQ(pool.take(1, false), nullptr);
+  pool.give(all);
+  EXPECT_NE(pool.take(1, false), nullptr);
 }
 
 }  // namespace

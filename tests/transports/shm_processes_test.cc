@@ -55,12 +55,14 @@ class ShmProcesses : public testing::Test {
     char theirs[256];
     const ssize_t got = read(up[0], theirs, sizeof(theirs));
     ASSERT_GT(got, 0);
-    endpoints_.push_back(open_endpoint(0));
+    endpoints_.push_back(open_endpoint(0, {}, 20'000'000'000));
     const std::string address = endpoints_[0]->address();
     ASSERT_EQ(write(down[1], address.data(), address.size()), static_cast<ssize_t>(address.size()));
     names_ = {ShmAddress::decode(address)->socket_name(),
               ShmAddress::decode({theirs, static_cast<size_t>(got)})->socket_name()};
-    const Status status = endpoints_[0]->connect(1, {theirs, static_cast<size_t>(got)});
+    Status status = endpoints_[0]->connect(1, {theirs, static_cast<size_t>(got)});
+    ASSERT_TRUE(status.ok()) << status.text();
+    status = endpoints_[0]->settle();
     ASSERT_TRUE(status.ok()) << status.text();
     for (int fd : {up[0], up[1], down[0], down[1]}) close(fd);
     send_ = std::move(endpoints_[0]->open_send(make_key(1)).value());
@@ -226,6 +228,37 @@ TEST_F(ShmProcesses, WhatAPeerHadSentBeforeItLeftArrives) {
   EXPECT_EQ(take_message(*endpoints_[0], *recv_, 200).data, pattern(5, 200));
   Status status;
   ASSERT_TRUE(wait_for(*endpoints_[0], [&] { return !(status = recv_->health()).ok(); }));
+}
+
+// Its end is read from the socket on the way to its memory, and told all the same.
+TEST_F(ShmProcesses, DeathIsSeenOnTheWayToItsMemory) {
+  ASSERT_NO_FATAL_FAILURE(start([](Transport& transport, SendChannel& send, RecvChannel&) {
+    const Block block(transport, 50'000);
+    const iovec part = block.part();
+    if (!send.post_send(nullptr, &part, 1)) _exit(7);
+    raise(SIGKILL);
+  }));
+  int status = 0;
+  ASSERT_EQ(waitpid(child_, &status, 0), child_);
+  child_ = 0;
+  (void)recv_->view();
+  ASSERT_TRUE(wait_for(*endpoints_[0], [&] { return !recv_->health().ok(); }));
+}
+
+// A child of the peer, which has inherited its sockets.
+TEST_F(ShmProcesses, DeathIsSeenThoughAChildLives) {
+  ASSERT_NO_FATAL_FAILURE(start([](Transport&, SendChannel&, RecvChannel&) {
+    if (fork() == 0) {
+      sleep(10);
+      _exit(0);
+    }
+    raise(SIGKILL);
+  }));
+  int status = 0;
+  ASSERT_EQ(waitpid(child_, &status, 0), child_);
+  child_ = 0;
+  ASSERT_TRUE(wait_for(
+      *endpoints_[0], [&] { return !recv_->health().ok(); }, 5000));
 }
 
 TEST_F(ShmProcesses, FetchingFromAPeerThatHasDiedFails) {

@@ -2,7 +2,11 @@
 // peers may do with one another's memory.
 #include "transports/shm/shm.h"
 
+#include <atomic>
+#include <filesystem>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "tests/transports/shm_endpoint.h"
 
@@ -48,6 +52,86 @@ TEST(Shm, WithoutTheSecretNobodyIsLetIn) {
   auto stranger = open_endpoint(0, wrong);
   EXPECT_TRUE(stranger->connect(1, host->address()).ok()) << "it is never answered";
   EXPECT_EQ(host->connect(0, stranger->address()).code(), Code::kTimeout);
+  EXPECT_EQ(stranger->open_send(make_key(1)).status().code(), Code::kRemoteError);
+  const Status alone = stranger->settle();
+  EXPECT_EQ(alone.code(), Code::kRemoteError);
+  EXPECT_NE(alone.text().find("peer 1"), std::string::npos) << alone.text();
+}
+
+// A stranger of the same user, who knows nothing: what it sends leaves nothing behind.
+TEST(Shm, DescriptorsOfStrangersAreClosed) {
+  auto host = open_endpoint(1, {}, 50'000'000);
+  auto peer = open_endpoint(0);
+  const std::string name = ShmAddress::decode(host->address())->socket_name();
+  sockaddr_un to = {};
+  to.sun_family = AF_UNIX;
+  std::memcpy(to.sun_path + 1, name.data(), name.size());
+  const auto open_files = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  const auto before = open_files();
+  for (size_t bytes : {sizeof(ShmRecord), size_t{7}, size_t{200}}) {
+    const UniqueFd stranger(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(connect(stranger.get(), reinterpret_cast<sockaddr*>(&to),
+                      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
+              0);
+    std::vector<char> noise(bytes, 1);
+    iovec part{noise.data(), bytes};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) char room[CMSG_SPACE(8 * sizeof(int))] = {};
+    message.msg_control = room;
+    message.msg_controllen = sizeof(room);
+    cmsghdr* control = CMSG_FIRSTHDR(&message);
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(8 * sizeof(int));
+    for (size_t i = 0; i < 8; ++i) {
+      const int fd = stranger.get();
+      std::memcpy(CMSG_DATA(control) + i * sizeof(int), &fd, sizeof(int));
+    }
+    ASSERT_EQ(sendmsg(stranger.get(), &message, 0), static_cast<ssize_t>(bytes));
+  }
+  EXPECT_EQ(host->connect(0, peer->address()).code(), Code::kTimeout) << "it has not called";
+  EXPECT_EQ(open_files(), before);
+}
+
+TEST(Shm, AbortedWhileConnecting) {
+  std::atomic<bool> abort{true};
+  ShmOptions options;
+  options.patience.abort = &abort;
+  auto host = std::move(ShmTransport::open(1, {}, std::make_shared<OwnRegions>(), options).value());
+  auto peer = open_endpoint(0);
+  EXPECT_EQ(host->connect(0, peer->address()).code(), Code::kAborted);
+}
+
+// Every rank sends to all others before it receives: nobody may wait for somebody's memory.
+TEST(Shm, LongMessagesToAllWhereTheKernelForbidsReading) {
+  constexpr size_t kBytes = 40'000'000;
+  Endpoints endpoints;
+  for (int i = 0; i < 3; ++i) {
+    ShmOptions options;
+    options.read_peers = false;
+    endpoints.push_back(
+        std::move(ShmTransport::open(i, {}, std::make_shared<OwnRegions>(), options).value()));
+  }
+  connect_all(endpoints);
+  std::vector<Pipe> pipes;
+  std::vector<std::byte> out = pattern(3, kBytes);
+  for (int from = 0; from < 3; ++from) {
+    for (int to = 0; to < 3; ++to) {
+      if (from == to) continue;
+      pipes.push_back(open_pipe(endpoints, from, to));
+      ASSERT_TRUE(send_bytes(*endpoints[static_cast<size_t>(from)], *pipes.back().send, out));
+    }
+  }
+  for (const Pipe& pipe : pipes) {
+    const Message* message = pipe.recv->view();
+    ASSERT_NE(message, nullptr);
+    EXPECT_EQ(bytes_of(*pipe.recv, *message), out);
+    pipe.recv->release();
+  }
 }
 
 TEST(Shm, MessagesToOneself) {
@@ -158,6 +242,26 @@ TEST_F(ShmPair, MemoryThatAPeerMayStillWriteIsReplaced) {
   EXPECT_EQ(endpoints_[1]->still_lent(make_key(0).comm), "");
 }
 
+// Since the first abort() the memory has been the caller's again.
+TEST_F(ShmPair, MemoryIsReplacedOnce) {
+  const Block block(*endpoints_[1], 8192);
+  pipe_.recv->offer(0, block.data(), 8192, 7);
+  auto gate = std::move(endpoints_[0]->open_gate(make_key(0).comm).value());
+  ASSERT_TRUE(gate->enter());
+  endpoints_[1]->abort(make_key(0).comm);
+  const iovec part = block.part();
+  Pipe other = open_pipe(endpoints_, 1, 0, 0, 99);
+  ASSERT_TRUE(other.send->post_send(nullptr, &part, 1));
+  const Message* message = other.recv->view();
+  ASSERT_NE(message, nullptr);
+  ASSERT_NE(message->parts, nullptr);
+  endpoints_[1]->abort(make_key(0).comm);
+  block.data()[5] = std::byte{42};
+  EXPECT_EQ(static_cast<const std::byte*>(message->parts[0].iov_base)[5], std::byte{42})
+      << "the peer sees the pages that the caller writes";
+  gate->leave();
+}
+
 // Another communicator has lost the page in which this one expects a message.
 TEST_F(ShmPair, AMessagePlacedIntoReplacedPagesIsNotTaken) {
   const Block block(*endpoints_[1], 8192);
@@ -178,8 +282,11 @@ TEST_F(ShmPair, AMessagePlacedIntoReplacedPagesIsNotTaken) {
   ASSERT_NE(message, nullptr);
   EXPECT_FALSE(message->placed);
   EXPECT_EQ(message->parts, nullptr);
+  EXPECT_EQ(message->nparts, 0);
   std::byte to[4096];
   EXPECT_EQ(recv->fetch(0, to, sizeof(to)).code(), Code::kRemoteError);
+  EXPECT_EQ(recv->health().code(), Code::kRemoteError);
+  EXPECT_EQ(recv->view(), nullptr) << "it is not there";
 }
 
 TEST_F(ShmPair, OffersOfPlainMemoryAreNotMade) {

@@ -76,6 +76,7 @@ class TraceTransport final : public Transport {
   const Capabilities& capabilities() const override { return inner_->capabilities(); }
   std::string address() const override { return inner_->address(); }
   Status connect(int peer, std::string_view address) override;
+  Status settle() override { return inner_->settle(); }
   Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
   Result<std::unique_ptr<KernelGate>> open_gate(uint64_t comm) override {

@@ -1,8 +1,9 @@
 // The two ends of one direction of a pair of rings (ring.h).
 //
-// Invariants: nothing here allocates, locks, blocks or makes a system call, except health(), and
-// what LinkMemory does for memory that the other side cannot address. Positions are numbers on the
-// ring; the counters of the seam start at zero where the channel was opened.
+// Invariants: nothing here allocates, locks, blocks or makes a system call, except health(), waking
+// a peer that sleeps, and what LinkMemory does for memory that the other side cannot address.
+// Positions are numbers on the ring; the counters of the seam start at zero where the channel was
+// opened.
 // Threads: as transport.h says: one at a time per channel.
 #pragma once
 
@@ -32,7 +33,7 @@ class RingSendChannel final : public SendChannel {
   uint64_t posted() const override { return next_ - base_; }
   uint64_t consumed() override;
   uint64_t sent() override;
-  Status health() const override { return link_->health(end_); }
+  Status health() const override { return failure_.ok() ? link_->health(end_) : failure_; }
 
  private:
   bool ended() const { return state_->load(std::memory_order_acquire) & kEnded; }
@@ -48,6 +49,7 @@ class RingSendChannel final : public SendChannel {
   Filled lend_copy(RingSlot* slot, void* room, const iovec* parts, int nparts, size_t bytes,
                    uint64_t* tag);
   void* take_block(size_t bytes);
+  void drop_block(void** block);
   void give_back_blocks(uint64_t consumed);
   void publish(RingSlot* slot, const OpHeader* header, uint64_t tag);
   uint64_t oldest_lent(uint64_t consumed) const;
@@ -72,6 +74,8 @@ class RingSendChannel final : public SendChannel {
   // Blocks that messages from blocks_kept_ on use, by slot; none until the first is needed.
   std::vector<void*> blocks_;
   uint64_t blocks_kept_ = 0;
+  uint32_t blocks_out_ = 0;
+  Status failure_;  // no memory for the copy that a message needs
 };
 
 class RingRecvChannel final : public RecvChannel {
@@ -101,6 +105,7 @@ class RingRecvChannel final : public RecvChannel {
   void describe(const MessageLine& line);
   void describe_list(const PartList& list);
   void describe_placed(const OfferLine& offer, uint64_t consumed);
+  void show_nothing();
   void show(const LentRange* lent, size_t nparts);
   Status land(const Posted& target);
   void give_back();

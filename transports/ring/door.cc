@@ -18,6 +18,7 @@ class DoorGate final : public KernelGate {
     const uint64_t begun = slot_->kernels.load(std::memory_order_relaxed) + 1;
     slot_->kernels.store(begun,
                          door_->fenceless_ ? std::memory_order_release : std::memory_order_seq_cst);
+    light_barrier();
     if (slot_->ended.load(std::memory_order_seq_cst) != ended_) return true;
     leave();
     return false;

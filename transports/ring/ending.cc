@@ -23,8 +23,8 @@ bool comes_out(RingLink& link, const Door& door, uint64_t comm, const Deadline& 
 
 }  // namespace
 
-Status end_communicator(const std::vector<std::shared_ptr<RingLink>>& links, uint64_t comm,
-                        OwnDoor::Reach reach, int64_t patience_ns) {
+std::string end_communicator(const std::vector<std::shared_ptr<RingLink>>& links, uint64_t comm,
+                             OwnDoor::Reach reach, int64_t patience_ns) {
   uint32_t epoch = 0;
   for (const auto& link : links) epoch = std::max(epoch, link->highest_epoch(comm));
   bool fenceless = false;
@@ -37,14 +37,13 @@ Status end_communicator(const std::vector<std::shared_ptr<RingLink>>& links, uin
   }
   pass_barrier(reach, fenceless);
   const Deadline deadline = Deadline::after_ns(patience_ns);
-  Status failure;
+  std::string kept;
   for (const auto& link : links) {
     const Door* door = link->peer_door();
     if (door == nullptr || comes_out(*link, *door, comm, deadline)) continue;
-    const Status taken = link->take_back_offers(comm);
-    if (failure.ok()) failure = taken;
+    kept += link->take_back_offers(comm);
   }
-  return failure;
+  return kept;
 }
 
 }  // namespace tutti

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
-#include "comm/base/status.h"
 #include "transports/ring/door.h"
 #include "transports/ring/link.h"
 
@@ -13,8 +13,8 @@ namespace tutti {
 
 // Ends `comm` on all links of an endpoint, at the same epoch everywhere, so that a peer that comes
 // later sees it too. Returns when no peer is inside a kernel of it any more; the memory offered to
-// those that still are after `patience_ns` is replaced. Not ok when that failed: the text names it.
-Status end_communicator(const std::vector<std::shared_ptr<RingLink>>& links, uint64_t comm,
-                        OwnDoor::Reach reach, int64_t patience_ns);
+// those that still are after `patience_ns` is replaced. Says in words what of it could not be.
+std::string end_communicator(const std::vector<std::shared_ptr<RingLink>>& links, uint64_t comm,
+                             OwnDoor::Reach reach, int64_t patience_ns);
 
 }  // namespace tutti

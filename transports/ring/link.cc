@@ -113,7 +113,7 @@ Status RingLink::may_open(const ChannelKey& key, int side, bool mail) {
 Result<RingEnd> RingLink::open(const ChannelKey& key, Direction direction) {
   const int way = static_cast<int>(direction);
   const int side = side_ >= 0 ? side_ : way;
-  const SharedLock lock(head().mutex);
+  const SharedLock lock(head().mutex, stuck_);
   if (!lock.held()) return stuck();
   Result<Place> place = find(key);
   if (!place.ok()) return place.status();
@@ -168,7 +168,7 @@ void RingLink::drop_unused() {
 }
 
 void RingLink::close(const RingEnd& end, uint64_t position, bool lending) {
-  const SharedLock lock(head().mutex);
+  const SharedLock lock(head().mutex, stuck_);
   const uint32_t bits =
       bit_of(closed_bit(end.direction), end.side) | (lending ? bit_of(kAborted, end.side) : 0);
   if (!lock.held()) return set_bits(end.pair, bits);  // the peer is stopped, in the worst place
@@ -187,7 +187,7 @@ void RingLink::close(const RingEnd& end, uint64_t position, bool lending) {
 
 uint32_t RingLink::highest_epoch(uint64_t comm) {
   uint32_t highest = 0;
-  const SharedLock lock(head().mutex);
+  const SharedLock lock(head().mutex, stuck_);
   for_each([&](const Place& place) {
     if (place.entry->comm == comm) highest = std::max(highest, place.entry->epoch);
     return true;
@@ -197,7 +197,7 @@ uint32_t RingLink::highest_epoch(uint64_t comm) {
 
 void RingLink::abort(uint64_t comm, uint32_t epoch) {
   // Without the lock, when a stopped peer has it: bits of pairs are safe to set at any time.
-  const SharedLock lock(head().mutex);
+  const SharedLock lock(head().mutex, stuck_);
   LinkHead& h = head();
   const uint32_t sides = side_ < 0 ? 3 : 1u << side_;
   for (int side = 0; side < 2; ++side) {
@@ -216,7 +216,7 @@ void RingLink::abort(uint64_t comm, uint32_t epoch) {
 }
 
 void RingLink::left(int side) {
-  const SharedLock lock(head().mutex);
+  const SharedLock lock(head().mutex, stuck_);
   const uint32_t sides = side_ < 0 ? 3 : 1u << side;
   for (int s = 0; s < 2; ++s) {
     if ((sides & 1u << s) != 0) head().left[s].store(1, std::memory_order_release);
@@ -246,29 +246,38 @@ bool RingLink::is_peer_gone() {
   return side_ >= 0 && head().left[1 - side_].load(std::memory_order_acquire) != 0;
 }
 
-Status RingLink::take_back_offers(uint64_t comm) {
-  if (memory() == nullptr) return Status();
-  Status failure;
-  const SharedLock lock(head().mutex);
+std::string RingLink::take_back_offers(uint64_t comm) {
+  std::string kept;
+  if (memory() == nullptr) return kept;
+  const SharedLock lock(head().mutex, stuck_);
   for_each([&](const Place& place) {
     if (place.entry->comm != comm) return true;
     const uint64_t next =
         place.pair->ring[1 - side_].consumed.count.load(std::memory_order_acquire);
-    for (const RingSlot& slot : place.pair->ring[side_].slots) {
-      const OfferLine& offer = slot.offer;
+    for (RingSlot& slot : place.pair->ring[side_].slots) {
+      OfferLine& offer = slot.offer;
       const uint64_t stamp = offer.stamp.load(std::memory_order_relaxed);  // our own line
       if (stamp <= next || (stamp & kWithdrawn) != 0) continue;
       const Status detached = memory()->detach(offer.base, offer.place.bytes);
-      if (failure.ok()) failure = detached;
+      // Once only: from now on the caller uses that memory.
+      offer.stamp.store(stamp | kWithdrawn, std::memory_order_release);
+      if (!detached.ok()) kept += still_written(offer, detached);
     }
     return true;
   });
-  return failure;
+  return kept;
+}
+
+std::string RingLink::still_written(const OfferLine& offer, const Status& why) const {
+  return error(Code::kSystemError,
+               "peer %d, which does not run, may still write %llu bytes at %p (%s); ", peer_,
+               static_cast<unsigned long long>(offer.place.bytes), offer.base, why.text().c_str())
+      .text();
 }
 
 uint32_t RingLink::pairs_in_use() {
   uint32_t pairs = 0;
-  const SharedLock lock(head().mutex);
+  const SharedLock lock(head().mutex, stuck_);
   for_each([&](const Place&) { return ++pairs != 0; });
   return pairs;
 }

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "comm/base/status.h"
 #include "transports/ring/door.h"
@@ -120,13 +121,15 @@ class RingLink {
   virtual Door* peer_door() = 0;
   bool is_peer_gone();
   // The memory that `comm` offers the peer, which is inside a kernel and does not come out, is
-  // replaced by other memory with the same contents: the peer keeps what it has. Ok when all is.
-  Status take_back_offers(uint64_t comm);
+  // replaced by other memory with the same contents: the peer keeps what it has. Says in words for
+  // what that failed.
+  std::string take_back_offers(uint64_t comm);
 
  protected:
   virtual LinkHead& head() = 0;
   // Block `index` <= head().blocks, made when it is not there. Called with the lock held.
   virtual Result<RingBlock*> block(uint32_t index) = 0;
+  int peer_number() const { return peer_; }
   // Looks whether the peer's process lives, now and then; calls peer_left() when it does not.
   virtual void look() {}
   // Gives back the memory of a pair that nobody uses and leaves zeros.
@@ -148,10 +151,12 @@ class RingLink {
   void drop(const Place& place);
   void left(int side);
   Status stuck() const;
+  std::string still_written(const OfferLine& offer, const Status& why) const;
 
   const char* const transport_;
   const int peer_;
   const int side_;
+  std::atomic<bool> stuck_{false};  // a peer that does not run holds the lock
 };
 
 }  // namespace tutti

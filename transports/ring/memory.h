@@ -33,8 +33,8 @@ class LinkMemory {
   virtual uint64_t detaches() const = 0;
   virtual bool is_detached(const void* base, size_t bytes, uint64_t since) const = 0;
   // Memory of ours in a region that the peer can map: for copies, and for lists too long for a
-  // slot. Null when there is none to be had now.
-  virtual void* take_block(size_t bytes) = 0;
+  // slot. Null when there is none to be had now; with `must`, only when there is no memory.
+  virtual void* take_block(size_t bytes, bool must) = 0;
   virtual void give_block(void* block) = 0;
 };
 

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "comm/base/check.h"
+#include "comm/base/membarrier.h"
 #include "transports/ring/channel.h"
 
 namespace tutti {
@@ -90,10 +91,16 @@ inline void RingRecvChannel::describe_placed(const OfferLine& offer, uint64_t co
   // Another communicator may have had to give up memory that lies on the same pages.
   if (memory_ != nullptr && memory_->detaches() != offer.detaches &&
       memory_->is_detached(offer.base, message_.bytes, offer.detaches)) {
-    num_lent_ = 0;
-    message_.parts = nullptr;
-    message_.placed = false;
+    show_nothing();
   }
+}
+
+// What message_ says cannot be had: fetch() tells.
+void RingRecvChannel::show_nothing() {
+  num_lent_ = 0;
+  message_.parts = nullptr;
+  message_.nparts = 0;
+  message_.placed = false;
 }
 
 // What the sender lends from another address space: where it lies here, or no parts at all.
@@ -117,24 +124,23 @@ void RingRecvChannel::show(const LentRange* lent, size_t nparts) {
 void RingRecvChannel::describe_list(const PartList& list) {
   const void* at = ring_->spill[next_ % kRingSlots];
   if (list.where.region != kInSpill) at = memory_ != nullptr ? memory_->resolve(list.where) : at;
-  if (at == nullptr || list.where.bytes != list.nparts * sizeof(LentRange)) {
-    message_.parts = nullptr;
-    num_lent_ = 0;
-    return;
-  }
+  if (at == nullptr || list.where.bytes != list.nparts * sizeof(LentRange)) return show_nothing();
   show(static_cast<const LentRange*>(at), list.nparts);
 }
 
 Status RingRecvChannel::fetch(size_t offset, void* to, size_t bytes) {
   TUTTI_CHECK(showing_ && message_.parts == nullptr, "fetch of a message that lies here");
-  if (memory_ == nullptr || num_lent_ == 0) {
-    return error(Code::kRemoteError, "a message names memory that cannot be reached");
-  }
-  return memory_->read(lent_, num_lent_, offset, to, bytes);
+  failure_ = memory_ != nullptr && num_lent_ > 0
+                 ? memory_->read(lent_, num_lent_, offset, to, bytes)
+                 : error(Code::kRemoteError,
+                         "a message of %zu bytes is in memory that was taken back or cannot be "
+                         "reached",
+                         message_.bytes);
+  return failure_;
 }
 
 const Message* RingRecvChannel::view() {
-  if (pending_ != 0 && !showing_) return nullptr;
+  if (!failure_.ok() || (pending_ != 0 && !showing_)) return nullptr;
   const MessageLine* line = arrived();
   if (line == nullptr) return nullptr;
   if (!showing_) describe(*line);
@@ -147,6 +153,7 @@ inline void RingRecvChannel::give_back() {
   ++next_;
   // Pairs with the acquire loads in RingSendChannel: our reads of slot and payload are over.
   ring_->consumed.count.store(next_, std::memory_order_release);
+  light_barrier();
   if (sleepers_->load(std::memory_order_relaxed) != 0) link_->wake_peer();
 }
 
@@ -239,10 +246,10 @@ void RingRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64_t
   if ((stamp & ~kWithdrawn) == number + 1) return;
   line.place = {reinterpret_cast<uint64_t>(base), bytes, kSameSpace, 0};
   if (memory_ != nullptr) {
+    line.detaches = memory_->detaches();  // first: what is taken back from now on counts
     line.place = memory_->describe({base, bytes});
     if (line.place.region == kOwnAddress) return;  // nobody but us can write there
   }
-  line.detaches = memory_ != nullptr ? memory_->detaches() : 0;
   line.base = base;
   line.fingerprint = fingerprint;
   // Pairs with the acquire load in RingSendChannel::place.

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cstring>
 
 #include "comm/base/check.h"
+#include "comm/base/membarrier.h"
 #include "transports/ring/channel.h"
 
 namespace tutti {
@@ -157,7 +159,8 @@ RingSendChannel::Filled RingSendChannel::lend_copy(RingSlot* slot, void* room, c
   return lend_one(slot, memory_->describe({room, bytes}), tag);
 }
 
-// A block for message next_, in place of one it may have already.
+// A block for message next_, in place of one it may have already. The first is never refused: what
+// is before it in this channel may be all that the peer waits for.
 void* RingSendChannel::take_block(size_t bytes) {
   if (blocks_.empty()) {
     blocks_.resize(kRingSlots);
@@ -165,18 +168,29 @@ void* RingSendChannel::take_block(size_t bytes) {
   }
   give_back_blocks(ring_->consumed.count.load(std::memory_order_acquire));
   void*& block = blocks_[next_ % kRingSlots];
-  if (block != nullptr) memory_->give_block(block);
-  block = memory_->take_block(bytes);
+  drop_block(&block);
+  const bool must = blocks_out_ == 0;
+  block = memory_->take_block(bytes, must);
+  if (block != nullptr) ++blocks_out_;
+  if (block == nullptr && must) {
+    failure_ = error(Code::kOutOfMemory, "no memory for a copy of %zu bytes for peer %d", bytes,
+                     end_.key.peer);
+  }
   return block;
+}
+
+void RingSendChannel::drop_block(void** block) {
+  if (*block == nullptr) return;
+  memory_->give_block(*block);
+  *block = nullptr;
+  --blocks_out_;
 }
 
 void RingSendChannel::give_back_blocks(uint64_t consumed) {
   if (blocks_.empty()) return;
-  for (; blocks_kept_ < consumed; ++blocks_kept_) {
-    void*& block = blocks_[blocks_kept_ % kRingSlots];
-    if (block != nullptr) memory_->give_block(block);
-    block = nullptr;
-  }
+  // No slot twice, however long ago that was.
+  if (consumed > kRingSlots) blocks_kept_ = std::max(blocks_kept_, consumed - kRingSlots);
+  for (; blocks_kept_ < consumed; ++blocks_kept_) drop_block(&blocks_[blocks_kept_ % kRingSlots]);
 }
 
 inline void RingSendChannel::publish(RingSlot* slot, const OpHeader* header, uint64_t tag) {
@@ -192,6 +206,7 @@ inline void RingSendChannel::publish(RingSlot* slot, const OpHeader* header, uin
   // Pairs with the acquire load in RingRecvChannel::arrived.
   slot->message.stamp.store(next_ + 1, std::memory_order_release);
   ++next_;
+  light_barrier();
   if (sleepers_->load(std::memory_order_relaxed) != 0) link_->wake_peer();
 }
 

@@ -18,19 +18,19 @@ Status SharedMutex::init() {
   return error(Code::kSystemError, "cannot make a lock in shared memory (error %d)", failed);
 }
 
-bool SharedMutex::lock() {
+bool SharedMutex::lock(int64_t patience_ns) {
   WaitLadder ladder({0, 100});
   Deadline deadline = Deadline::never();
   for (;;) {
     const int failed = pthread_mutex_trylock(&mutex_);
     if (failed == 0) return true;
     if (failed == EOWNERDEAD) {
-      // What it guards is consistent at every store (table.cc), so there is nothing to repair.
+      // What it guards is consistent at every store (link.h), so there is nothing to repair.
       pthread_mutex_consistent(&mutex_);
       return true;
     }
     if (failed != EBUSY) return false;
-    if (deadline.is_never()) deadline = Deadline::after_ns(kPatienceNs);
+    if (deadline.is_never()) deadline = Deadline::after_ns(patience_ns);
     if (ladder.tick() && deadline.expired(now_ns())) return false;
   }
 }

@@ -7,14 +7,16 @@ namespace tutti {
 std::byte* Staging::take(uint64_t number, uint64_t consumed, size_t bytes) {
   if (block_ == nullptr) {
     if (refused_) return nullptr;
-    block_ = static_cast<std::byte*>(memory_->take_block(kBlockBytes));
+    block_ = static_cast<std::byte*>(memory_->take_block(kBlockBytes, true));
     refused_ = block_ == nullptr;
     if (refused_) return nullptr;
     first_ = number;
   }
+  // No slot twice, however long ago that was.
+  if (consumed > kRingSlots) first_ = std::max(first_, consumed - kRingSlots);
   for (; first_ < consumed; ++first_) {
     uint64_t& end = ends_[first_ % kRingSlots];
-    if (end != 0) tail_ = end + kBlockBytes;
+    if (end != 0) tail_ = std::max(tail_, end + kBlockBytes);
     end = 0;
   }
   first_ = std::max(first_, consumed);

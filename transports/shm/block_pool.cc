@@ -12,13 +12,13 @@ constexpr size_t kSmallest = size_t{64} << 10;
 
 BlockPool::~BlockPool() {
   MutexLock lock(mutex_);
-  for (const auto& [block, bytes] : sizes_) regions_->remove(block);
+  for (const auto& [block, kept] : blocks_) regions_->remove(block);
 }
 
-void* BlockPool::take(size_t bytes) {
+void* BlockPool::take(size_t bytes, bool must) {
   const size_t size = std::bit_ceil(std::max(bytes, kSmallest));
   MutexLock lock(mutex_);
-  if (out_bytes_ != 0 && out_bytes_ + size > kMostBytes) return nullptr;
+  if (!must && out_bytes_ + size > kMostBytes) return nullptr;
   std::vector<void*>& same = free_[size];
   void* block = nullptr;
   if (!same.empty()) {
@@ -29,22 +29,22 @@ void* BlockPool::take(size_t bytes) {
     Result<void*> made = regions_->add(size);
     if (!made.ok()) return nullptr;
     block = made.value();
-    sizes_[block] = size;
   }
-  out_bytes_ += size;
+  blocks_[block] = {size, !must};
+  if (!must) out_bytes_ += size;
   return block;
 }
 
 void BlockPool::give(void* block) {
   MutexLock lock(mutex_);
-  const size_t size = sizes_.at(block);
-  out_bytes_ -= size;
+  const auto [size, counted] = blocks_.at(block);
+  if (counted) out_bytes_ -= size;
   if (size + free_bytes_ <= kMostBytes) {
     free_[size].push_back(block);
     free_bytes_ += size;
     return;
   }
-  sizes_.erase(block);
+  blocks_.erase(block);
   regions_->remove(block);
 }
 

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 #include <utility>
 
 #include "comm/base/clock.h"
@@ -21,6 +24,11 @@ constexpr uint32_t kMostBlocks = 512;  // 8192 orders at once
 
 // How often to ask the socket whether the peer is there.
 constexpr int64_t kLookNs = 1'000'000;
+
+// Nothing where the kernel does not know that (Linux 5.3) or forbids it.
+UniqueFd open_process(pid_t pid) {
+  return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+}
 
 }  // namespace
 
@@ -40,11 +48,9 @@ Result<std::shared_ptr<ShmLink>> ShmLink::make(std::shared_ptr<ShmOwn> own, int 
   link->segment_ = std::move(connection.segment);
   TUTTI_TRY(link->map_head());
   if (side == 0) TUTTI_TRY(link->head_->mutex.init());
-  {
-    MutexLock lock(link->mutex_);
-    link->proved_ = connection.proved;
-    link->expected_ = connection.expected;
-  }
+  if (who.pid != 0) link->peer_process_ = open_process(who.pid);
+  MutexLock lock(link->mutex_);
+  link->expected_ = connection.expected;
   return link;
 }
 
@@ -68,6 +74,7 @@ ShmLink::~ShmLink() {
   }
   MutexLock lock(mutex_);
   for (const iovec& retired : retired_) munmap(retired.iov_base, retired.iov_len);
+  if (peer_door_ != nullptr) munmap(peer_door_, sizeof(Door));
 }
 
 Status ShmLink::map_head() {
@@ -106,52 +113,95 @@ void ShmLink::look() {
   bool lost;
   {
     MutexLock lock(mutex_);
-    const bool known = gone_;
     receive();
-    lost = gone_ && !known;
+    gone_ = gone_ || process_has_ended();
+    lost = gone_ && !told_;
+    told_ = gone_;
   }
   if (lost) peer_left();
+}
+
+bool ShmLink::process_has_ended() const {
+  pollfd entry{peer_process_.get(), POLLIN, 0};
+  return peer_process_.valid() && poll(&entry, 1, 0) > 0;
 }
 
 // Everything the peer has said since.
 void ShmLink::receive() {
   while (!gone_) {
     ShmRecord record = {};
-    UniqueFd fd;
-    const ShmReceived received = receive_record(socket_.get(), &record, &fd);
-    if (received == ShmReceived::kNothing) return;
-    gone_ = received == ShmReceived::kEnd;
+    RecordFds fds;
+    const ShmReceived how = receive_record(socket_.get(), &record, &fds);
+    if (how == ShmReceived::kNothing) return;
+    gone_ = how == ShmReceived::kEnd;
     if (gone_) return;
-    switch (record.kind) {
-      case ShmRecordKind::kWelcome:
-        proved_ = same(record.proof, expected_);
-        gone_ = !proved_;
-        break;
-      case ShmRecordKind::kRegion:
-        if (proved_) map_region(record, std::move(fd));
-        break;
-      case ShmRecordKind::kDoor:
-        if (proved_) find_door(record, std::move(fd));
-        break;
-      case ShmRecordKind::kHello:
-        break;
-    }
+    const Status taken = take(record, how, std::move(fds));
+    if (!taken.ok()) unmapped_ = taken;
   }
 }
 
-void ShmLink::map_region(const ShmRecord& record, UniqueFd fd) {
-  if (record.slot >= kMaxRegions || record.generation == 0 || record.bytes == 0) return;
-  forget_region(record.slot);
-  if (record.bytes > SIZE_MAX - record.offset) return;
-  Result<Segment> segment = Segment::adopt_unmapped(std::move(fd), record.offset + record.bytes);
-  if (!segment.ok()) return;
-  Result<void*> base = segment.value().map(record.offset, record.bytes);
-  if (!base.ok()) return;
+// Of a record that cannot be used, and could be later.
+Status ShmLink::take(const ShmRecord& record, ShmReceived how, RecordFds fds) {
+  Status status;
+  if (how == ShmReceived::kCut) {
+    status = error(Code::kSystemError, "this process can open no further files (ulimit -n)");
+  }
+  if (record.kind == ShmRecordKind::kWelcome && expected_.has_value()) {
+    if (!same(record.proof, *expected_)) {
+      status = error(Code::kRemoteError, "it does not know the secret of the job");
+    }
+    if (status.ok()) status = meet_locked(record, std::move(fds));
+    failure_ = status;
+  } else if (record.kind == ShmRecordKind::kRegion && peer_door_ != nullptr && status.ok()) {
+    status = map_region(record, std::move(fds[0]));
+  }
+  return status;
+}
+
+Status ShmLink::meet(const ShmRecord& record, RecordFds fds) {
+  MutexLock lock(mutex_);
+  return meet_locked(record, std::move(fds));
+}
+
+Status ShmLink::meet_locked(const ShmRecord& record, RecordFds fds) {
+  if (record.offset > SIZE_MAX / 2) return error(Code::kInvalidArgument, "its door is nowhere");
+  Result<Segment> file = Segment::adopt_unmapped(std::move(fds[0]), record.offset + sizeof(Door));
+  if (!file.ok()) return file.status();
+  Result<void*> door = file.value().map(record.offset, sizeof(Door));
+  if (!door.ok()) return door.status();
+  peer_door_ = static_cast<Door*>(door.value());
+  if (record.has_bell != 0) peer_bell_ = std::move(fds[1]);
+  return Status();
+}
+
+Result<bool> ShmLink::is_settled() {
+  if (to_self_) return true;
+  MutexLock lock(mutex_);
+  if (peer_door_ == nullptr) receive();
+  if (peer_door_ != nullptr) return true;
+  if (!failure_.ok()) {
+    return error(failure_.code(), "shm: peer %d: %s", peer_number(), failure_.text().c_str());
+  }
+  if (!gone_) return false;
+  return error(Code::kRemoteError, "shm: peer %d has gone without a word", peer_number());
+}
+
+Status ShmLink::map_region(const ShmRecord& record, UniqueFd fd) {
+  const bool possible = record.slot < kMaxRegions && record.generation != 0 && record.bytes != 0 &&
+                        record.offset <= SIZE_MAX / 2 && record.bytes <= SIZE_MAX / 2;
+  if (!possible) return error(Code::kInvalidArgument, "what it says of its memory makes no sense");
   PeerRegion& region = peer_regions_[record.slot];
+  if (region.generation.load(std::memory_order_relaxed) == record.generation) return Status();
+  forget_region(record.slot);
+  Result<Segment> segment = Segment::adopt_unmapped(std::move(fd), record.offset + record.bytes);
+  if (!segment.ok()) return segment.status();
+  Result<void*> base = segment.value().map(record.offset, record.bytes);
+  if (!base.ok()) return base.status();
   region.base = static_cast<std::byte*>(base.value());
   region.bytes = record.bytes;
   // Pairs with the acquire load in find().
   region.generation.store(record.generation, std::memory_order_release);
+  return Status();
 }
 
 // The peer uses a number again only when no operation needs the region that had it before; but a
@@ -170,34 +220,14 @@ void ShmLink::unmap_retired() {
   retired_.clear();
 }
 
-void ShmLink::show_door() {
-  const LentRange place = describe({own_->door, sizeof(Door)});
-  ShmRecord record = {};
-  record.kind = ShmRecordKind::kDoor;
-  record.slot = place.region - 1;
-  record.generation = place.generation;
-  if (place.region != kOwnAddress) (void)send_record(socket_.get(), record, own_->bell->get());
-}
-
-void ShmLink::find_door(const ShmRecord& record, UniqueFd bell) {
-  if (record.slot >= kMaxRegions || peer_door_ != nullptr) return;
-  const LentRange place = {0, sizeof(Door), record.slot + 1, record.generation};
-  peer_door_ = static_cast<Door*>(find(place));
-  peer_bell_ = std::move(bell);
-}
-
-// Before the peer's bell has come, it wakes by itself soon enough.
 void ShmLink::wake_peer() {
   if (to_self_) return;
   MutexLock lock(mutex_);
-  if (peer_door_ == nullptr) receive();
   Bell::ring(peer_bell_.get());
 }
 
 Door* ShmLink::peer_door() {
-  if (to_self_) return nullptr;
   MutexLock lock(mutex_);
-  if (peer_door_ == nullptr) receive();
   return peer_door_;
 }
 
@@ -214,15 +244,19 @@ bool ShmLink::announce(const RegionPlace& place) {
   std::atomic<uint32_t>& announced = announced_[place.slot];
   if (announced.load(std::memory_order_acquire) == place.generation) return true;
   MutexLock lock(mutex_);
+  // Another thread may have been first.
+  if (announced.load(std::memory_order_acquire) == place.generation) return true;
+  const RegionFile file = own_->regions->file(place.slot, place.generation);
+  if (file.segment == nullptr) return false;
   ShmRecord record = {};
   record.kind = ShmRecordKind::kRegion;
   record.slot = place.slot;
   record.generation = place.generation;
-  const RegionFile file = own_->regions->file(place.slot, place.generation);
   record.bytes = file.bytes;
   record.offset = file.offset;
+  const int fd = file.segment->fd();
   // A full socket: the message goes another way this time.
-  if (file.fd < 0 || !send_record(socket_.get(), record, file.fd)) return false;
+  if (send_record(socket_.get(), record, {&fd, 1}) != 0) return false;
   announced.store(place.generation, std::memory_order_release);
   return true;
 }
@@ -234,7 +268,8 @@ void* ShmLink::find(const LentRange& lent) const {
   return region.base + lent.address;
 }
 
-void* ShmLink::resolve(const LentRange& lent) {
+void* ShmLink::resolve(const LentRange& said) {
+  const LentRange lent = said;  // it may lie in memory that the peer writes
   if (lent.region == 0 || lent.region > kMaxRegions || lent.generation == 0) return nullptr;
   void* base = find(lent);
   if (base != nullptr) return base;
@@ -247,11 +282,16 @@ bool ShmLink::peer_can_read() const {
   return head_->can_read[1 - own_side_].load(std::memory_order_acquire) != 0;
 }
 
-void ShmLink::probe(uint64_t address, const ShmNonce& nonce) {
+int ShmLink::probe(uint64_t address, const ShmNonce& nonce) {
   ShmNonce seen = {};
-  const LentRange lent = {address, seen.size(), kOwnAddress, 0};
-  const bool allowed = peer_pid_ != 0 && read_piece(lent, 0, seen.data(), seen.size()).ok();
-  if (allowed && seen == nonce) head_->can_read[own_side_].store(1, std::memory_order_release);
+  const iovec here{seen.data(), seen.size()};
+  const iovec there{reinterpret_cast<void*>(address), seen.size()};
+  if (peer_pid_ == 0) return ESRCH;
+  const ssize_t got = process_vm_readv(peer_pid_, &here, 1, &there, 1, 0);
+  if (got < 0) return errno;
+  if (got != static_cast<ssize_t>(seen.size()) || seen != nonce) return ESRCH;  // somebody else
+  head_->can_read[own_side_].store(1, std::memory_order_release);
+  return 0;
 }
 
 Status ShmLink::read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const {
@@ -261,14 +301,21 @@ Status ShmLink::read_piece(const LentRange& part, size_t offset, void* to, size_
     const iovec there{reinterpret_cast<void*>(part.address + offset), bytes};
     const ssize_t got = process_vm_readv(peer_pid_, &here, 1, &there, 1, 0);
     if (got <= 0) {
-      return error(Code::kRemoteError, "shm: cannot read %zu bytes of process %d: %s", bytes,
-                   static_cast<int>(peer_pid_), got == 0 ? "nothing came" : std::strerror(errno));
+      return error(Code::kRemoteError, "shm: cannot read %zu bytes of peer %d (process %d): %s",
+                   bytes, peer_number(), static_cast<int>(peer_pid_),
+                   got == 0 ? "nothing came" : std::strerror(errno));
     }
     out += got;
     offset += static_cast<size_t>(got);
     bytes -= static_cast<size_t>(got);
   }
   return Status();
+}
+
+Status ShmLink::cannot_map() {
+  MutexLock lock(mutex_);
+  return error(Code::kRemoteError, "shm: memory of peer %d cannot be mapped here: %s",
+               peer_number(), unmapped_.ok() ? "it has not come" : unmapped_.text().c_str());
 }
 
 Status ShmLink::read(const LentRange* parts, size_t nparts, size_t offset, void* to, size_t bytes) {
@@ -285,8 +332,7 @@ Status ShmLink::read(const LentRange* parts, size_t nparts, size_t offset, void*
     } else {
       const void* base = resolve(part);
       if (base == nullptr) {
-        return error(Code::kRemoteError, "shm: a region of process %d has not come",
-                     static_cast<int>(peer_pid_));
+        return cannot_map();
       }
       std::memcpy(out, static_cast<const std::byte*>(base) + offset, run);
     }
@@ -294,8 +340,11 @@ Status ShmLink::read(const LentRange* parts, size_t nparts, size_t offset, void*
     bytes -= run;
     offset = 0;
   }
+  // Its number may be another's by now: then what was read is nothing.
+  if (is_peer_gone()) return error(Code::kRemoteError, "shm: peer %d is gone", peer_number());
   if (bytes == 0) return Status();
-  return error(Code::kRemoteError, "shm: a message is %zu bytes shorter than it says", bytes);
+  return error(Code::kRemoteError, "shm: a message of peer %d is %zu bytes shorter than it says",
+               peer_number(), bytes);
 }
 
 }  // namespace tutti

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <sys/types.h>
 #include <utility>
 #include <vector>
@@ -34,7 +35,8 @@ struct ShmOwn {
 
   const std::shared_ptr<OwnRegions> regions;  // of the process
   BlockPool pool{regions.get()};
-  Door* door = nullptr;  // in a region of its own
+  Door* door = nullptr;
+  RegionFile door_file;  // where peers find it
   std::shared_ptr<const UniqueFd> bell;
 };
 
@@ -43,12 +45,10 @@ class ShmLink final : public RingLink, private LinkMemory {
   // Segments are this long; pages that nobody has touched cost nothing.
   static size_t segment_bytes();
 
-  // `expected`: the proof that the peer has yet to give, none when it has.
   struct Connection {
     UniqueFd socket;
-    Segment segment;  // of segment_bytes(), not mapped
-    bool proved;
-    Digest expected;
+    Segment segment;                 // of segment_bytes(), not mapped
+    std::optional<Digest> expected;  // the proof that the peer has yet to give
   };
   // `side`: 0 made the segment.
   static Result<std::shared_ptr<ShmLink>> make(std::shared_ptr<ShmOwn> own, int peer, int side,
@@ -57,10 +57,14 @@ class ShmLink final : public RingLink, private LinkMemory {
   static Result<std::shared_ptr<ShmLink>> make_to_self(std::shared_ptr<ShmOwn> own, int peer);
   ~ShmLink() override;
 
-  // Tells the peer where our door and bell are. One that has gone already shows at its channels.
-  void show_door();
+  // Takes the peer's door and bell from its hello or welcome.
+  Status meet(const ShmRecord& record, RecordFds fds);
+  // Whether the peer has proved itself and shown its door; not ok when it never will. Nothing of
+  // ours goes to it before.
+  Result<bool> is_settled();
   // Reads the nonce at `address` in the peer's process, to learn whether the kernel allows that.
-  void probe(uint64_t address, const ShmNonce& nonce);
+  // Returns 0, or the errno of its refusal.
+  int probe(uint64_t address, const ShmNonce& nonce);
 
   LinkMemory* memory() override { return to_self_ ? nullptr : this; }
   Door* peer_door() override;
@@ -93,22 +97,26 @@ class ShmLink final : public RingLink, private LinkMemory {
   bool is_detached(const void* base, size_t bytes, uint64_t since) const override {
     return own_->regions->is_detached(base, bytes, since);
   }
-  void* take_block(size_t bytes) override { return own_->pool.take(bytes); }
+  void* take_block(size_t bytes, bool must) override { return own_->pool.take(bytes, must); }
   void give_block(void* block) override { own_->pool.give(block); }
 
   bool announce(const RegionPlace& place);
   void* find(const LentRange& lent) const;
   void receive() TUTTI_REQUIRES(mutex_);
-  void map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
-  void find_door(const ShmRecord& record, UniqueFd bell) TUTTI_REQUIRES(mutex_);
+  Status take(const ShmRecord& record, ShmReceived how, RecordFds fds) TUTTI_REQUIRES(mutex_);
+  Status meet_locked(const ShmRecord& record, RecordFds fds) TUTTI_REQUIRES(mutex_);
+  Status map_region(const ShmRecord& record, UniqueFd fd) TUTTI_REQUIRES(mutex_);
+  bool process_has_ended() const;
   void forget_region(uint32_t slot) TUTTI_REQUIRES(mutex_);
   void unmap_retired() TUTTI_REQUIRES(mutex_);
+  Status cannot_map();
   Status read_piece(const LentRange& part, size_t offset, void* to, size_t bytes) const;
 
   const std::shared_ptr<ShmOwn> own_;
   const bool to_self_;
   int own_side_ = 0;
   pid_t peer_pid_ = 0;
+  UniqueFd peer_process_;  // tells when it ends, whoever has inherited its sockets
   Segment segment_;
   LinkHead* head_ = nullptr;
   UniqueFd socket_;
@@ -119,9 +127,11 @@ class ShmLink final : public RingLink, private LinkMemory {
   std::vector<RingBlock*> blocks_ TUTTI_GUARDED_BY(mutex_);
   // Regions that the peer has replaced while a kernel here was running, which may still use them.
   std::vector<iovec> retired_ TUTTI_GUARDED_BY(mutex_);
-  bool proved_ TUTTI_GUARDED_BY(mutex_) = true;
-  Digest expected_ TUTTI_GUARDED_BY(mutex_) = {};
+  std::optional<Digest> expected_ TUTTI_GUARDED_BY(mutex_);
   bool gone_ TUTTI_GUARDED_BY(mutex_) = false;
+  bool told_ TUTTI_GUARDED_BY(mutex_) = false;  // peer_left() has been called
+  Status failure_ TUTTI_GUARDED_BY(mutex_);     // of meeting the peer
+  Status unmapped_ TUTTI_GUARDED_BY(mutex_);    // why the last region could not be had
   Door* peer_door_ TUTTI_GUARDED_BY(mutex_) = nullptr;
   UniqueFd peer_bell_ TUTTI_GUARDED_BY(mutex_);
 };

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <utility>
 
 namespace tutti {
@@ -11,6 +12,14 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = size_t{2} << 20;
+
+size_t physical_bytes() {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(sysconf(_SC_PAGESIZE))
+                   : SIZE_MAX / 2;
+}
+
+uintptr_t round_up(uintptr_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 
@@ -33,67 +42,129 @@ Result<uint32_t> OwnRegions::take_slot(Region region, uintptr_t base, uint64_t b
   return slot;
 }
 
-Result<void*> OwnRegions::add(size_t bytes) {
+Result<uintptr_t> OwnRegions::add_arena(size_t bytes, bool shared, uint32_t reserve) {
+  if (regions_.size() + reserve >= kMaxRegions) {
+    return error(Code::kOutOfMemory, "shm: more than %u pieces of memory", kMaxRegions - reserve);
+  }
   Result<Segment> made = Segment::create(bytes, bytes >= kHugePage ? kHugePage : kPage);
   if (!made.ok()) return made.status();
   auto segment = std::make_shared<Segment>(std::move(made.value()));
-  void* const base = segment->base();
-  const auto start = reinterpret_cast<uintptr_t>(base);
+  const auto start = reinterpret_cast<uintptr_t>(segment->base());
   const size_t size = segment->bytes();
-  MutexLock lock(mutex_);
   Result<uint32_t> slot = take_slot({std::move(segment), 0}, start, size);
   if (!slot.ok()) return slot.status();
-  allocations_[start] = {start + size, {slot.value()}, {}};
-  return base;
+  Arena& arena = arenas_[start];
+  arena.end = start + size;
+  arena.shared = shared;
+  arena.slots.push_back(slot.value());
+  if (shared) arena.free[start] = arena.end;
+  return start;
 }
 
-OwnRegions::Allocation* OwnRegions::allocation_of(uintptr_t at) {
-  auto next = allocations_.upper_bound(at);
-  if (next == allocations_.begin()) return nullptr;
-  Allocation& found = std::prev(next)->second;
-  return at < found.end ? &found : nullptr;
+void OwnRegions::remove_arena(Arenas::iterator arena) {
+  for (uint32_t slot : arena->second.slots) {
+    slots_[slot].generation.store(0, std::memory_order_release);
+  }
+  // The first segment's mapping is that of all.
+  for (uint32_t slot : arena->second.slots) regions_.erase(slot);
+  arenas_.erase(arena);
+}
+
+// From the first free stretch of an arena that is long enough; 0 when there is none.
+uintptr_t OwnRegions::carve(size_t bytes, size_t alignment) {
+  for (auto& [base, arena] : arenas_) {
+    for (auto stretch = arena.free.begin(); stretch != arena.free.end(); ++stretch) {
+      const auto [start, end] = *stretch;
+      const uintptr_t at = round_up(start, alignment);
+      if (at > end || end - at < bytes) continue;
+      arena.free.erase(stretch);
+      if (at > start) arena.free[start] = at;
+      if (at + bytes < end) arena.free[at + bytes] = end;
+      return at;
+    }
+  }
+  return 0;
+}
+
+Result<void*> OwnRegions::add(size_t bytes, uint32_t reserve) {
+  // Pages are taken when they are touched, so more than there can be has to be refused here.
+  if (bytes > physical_bytes()) {
+    return error(Code::kOutOfMemory, "shm: %zu bytes are more than this host has", bytes);
+  }
+  const size_t rounded = round_up(std::max<size_t>(bytes, 1), kPage);
+  const size_t alignment = rounded >= kHugePage ? kHugePage : kPage;
+  MutexLock lock(mutex_);
+  uintptr_t at = 0;
+  if (rounded > kLargestShared) {
+    Result<uintptr_t> own = add_arena(rounded, false, reserve);
+    if (!own.ok()) return own.status();
+    at = own.value();
+  } else if ((at = carve(rounded, alignment)) == 0) {
+    const Result<uintptr_t> arena = add_arena(kArenaBytes, true, reserve);
+    if (!arena.ok()) return arena.status();
+    at = carve(rounded, alignment);
+  }
+  allocated_[at] = rounded;
+  return reinterpret_cast<void*>(at);
+}
+
+OwnRegions::Arenas::iterator OwnRegions::arena_of(uintptr_t at) {
+  const auto next = arenas_.upper_bound(at);
+  if (next == arenas_.begin()) return arenas_.end();
+  const auto found = std::prev(next);
+  return at < found->second.end ? found : arenas_.end();
 }
 
 bool OwnRegions::remove(void* base) {
+  auto low = reinterpret_cast<uintptr_t>(base);
   MutexLock lock(mutex_);
-  const auto found = allocations_.find(reinterpret_cast<uintptr_t>(base));
-  if (found == allocations_.end()) return false;
-  for (uint32_t slot : found->second.slots) {
-    slots_[slot].generation.store(0, std::memory_order_release);
-    regions_.at(slot).segment->discard();
+  const auto found = allocated_.find(low);
+  if (found == allocated_.end()) return false;
+  uintptr_t high = low + found->second;
+  allocated_.erase(found);
+  // The pages go back to the system, also where peers have them mapped.
+  if (madvise(base, high - low, MADV_REMOVE) != 0) std::memset(base, 0, high - low);
+  const auto arena = arena_of(low);
+  auto& free = arena->second.free;
+  const auto behind = free.find(high);
+  if (behind != free.end()) {
+    high = behind->second;
+    free.erase(behind);
   }
-  // The first segment's mapping is that of all.
-  for (uint32_t slot : found->second.slots) regions_.erase(slot);
-  allocations_.erase(found);
+  const auto after = free.lower_bound(low);
+  if (after != free.begin() && std::prev(after)->second == low) low = std::prev(after)->first;
+  free[low] = high;
+  // A shared one is kept for the next allocation, unless it has lost pages and is in pieces.
+  const bool empty = low == arena->first && high == arena->second.end;
+  if (empty && (!arena->second.shared || !arena->second.detached.empty())) remove_arena(arena);
   return true;
 }
 
 Status OwnRegions::detach(void* base, size_t bytes) {
   const auto at = reinterpret_cast<uintptr_t>(base);
   MutexLock lock(mutex_);
-  Allocation* allocation = allocation_of(at);
-  if (allocation == nullptr) return Status();  // it is gone already
-  const uintptr_t low = at / kPage * kPage;
-  const uintptr_t high = std::min(allocation->end, (at + bytes + kPage - 1) / kPage * kPage);
-  return replace(allocation, low, high);
+  const auto arena = arena_of(at);
+  if (arena == arenas_.end()) return Status();  // it is gone already
+  const uintptr_t high = std::min(arena->second.end, round_up(at + bytes, kPage));
+  return replace(&arena->second, at / kPage * kPage, high);
 }
 
 // One region after the other, so that a failure leaves each of them whole.
-Status OwnRegions::replace(Allocation* allocation, uintptr_t low, uintptr_t high) {
-  const std::vector<uint32_t> slots = allocation->slots;
+Status OwnRegions::replace(Arena* arena, uintptr_t low, uintptr_t high) {
+  const std::vector<uint32_t> slots = arena->slots;
   for (uint32_t slot : slots) {
     const uintptr_t start = slots_[slot].base.load(std::memory_order_acquire);
     const uintptr_t end = start + slots_[slot].bytes.load(std::memory_order_acquire);
     const uintptr_t from = std::max(low, start);
     const uintptr_t to = std::min(high, end);
-    if (from < to) TUTTI_TRY(split(allocation, slot, from, to));
+    if (from < to) TUTTI_TRY(split(arena, slot, from, to));
   }
   return Status();
 }
 
 // Pages [low, high) of a region get a segment of their own. The slot keeps what lies before them,
 // if only nothing, under its generation: peers may go on using what they have mapped of it.
-Status OwnRegions::split(Allocation* allocation, uint32_t slot, uintptr_t low, uintptr_t high) {
+Status OwnRegions::split(Arena* arena, uint32_t slot, uintptr_t low, uintptr_t high) {
   Slot& s = slots_[slot];
   const uintptr_t start = s.base.load(std::memory_order_acquire);
   const uintptr_t end = start + s.bytes.load(std::memory_order_acquire);
@@ -112,14 +183,14 @@ Status OwnRegions::split(Allocation* allocation, uint32_t slot, uintptr_t low, u
   }
   // Without a slot, memory is still good: peers do not map it, that is all.
   const Result<uint32_t> middle = take_slot({fresh, 0}, low, high - low);
-  if (middle.ok()) allocation->slots.push_back(middle.value());
+  if (middle.ok()) arena->slots.push_back(middle.value());
   if (high < end) {
     const Result<uint32_t> rest =
         take_slot({whole.segment, whole.offset + (high - start)}, high, end - high);
-    if (rest.ok()) allocation->slots.push_back(rest.value());
+    if (rest.ok()) arena->slots.push_back(rest.value());
   }
   const uint64_t when = detaches_.load(std::memory_order_relaxed) + 1;
-  allocation->detached.push_back({low, high, when});
+  arena->detached.push_back({low, high, when});
   detaches_.store(when, std::memory_order_release);
   return Status();
 }
@@ -127,8 +198,8 @@ Status OwnRegions::split(Allocation* allocation, uint32_t slot, uintptr_t low, u
 bool OwnRegions::is_detached(const void* base, size_t bytes, uint64_t since) const {
   const auto low = reinterpret_cast<uintptr_t>(base);
   MutexLock lock(mutex_);
-  const auto next = allocations_.upper_bound(low);
-  if (next == allocations_.begin()) return false;
+  const auto next = arenas_.upper_bound(low);
+  if (next == arenas_.begin()) return false;
   const std::vector<Range>& detached = std::prev(next)->second.detached;
   return std::any_of(detached.begin(), detached.end(), [&](const Range& range) {
     return range.when > since && range.low < low + bytes && low < range.high;
@@ -160,8 +231,7 @@ RegionFile OwnRegions::file(uint32_t slot, uint32_t generation) const {
   const bool there =
       region != regions_.end() && s.generation.load(std::memory_order_acquire) == generation;
   if (!there) return {};
-  return {region->second.segment->fd(), region->second.offset,
-          s.bytes.load(std::memory_order_acquire)};
+  return {region->second.segment, region->second.offset, s.bytes.load(std::memory_order_acquire)};
 }
 
 }  // namespace tutti

@@ -1,6 +1,7 @@
-// The memory of an endpoint that peers may map, by slot: a stretch of a segment each.
+// The memory of a process that its peers may map, by slot: a stretch of a segment each.
 //
-// An allocation is one region at first. Where a peer that does not come out of a kernel may still
+// Every segment costs a descriptor and a slot, so all but large allocations share arenas, by whole
+// pages. An arena is one region at first. Where a peer that does not come out of a kernel may still
 // write, its pages are replaced (detach()): they become a region of a segment of their own, what
 // lies behind them another one. Looking up an address takes no lock and may be done by any thread
 // while others add or remove: a slot's generation is 0 while it is being changed, and never the
@@ -30,21 +31,28 @@ struct RegionPlace {
   uint64_t offset = 0;
 };
 
-// What a peer needs to map a region: a stretch of the file behind `fd`, -1 for none.
+// What a peer needs to map a region: a stretch of a segment, null for none.
 struct RegionFile {
-  int fd = -1;
+  std::shared_ptr<const Segment> segment;
   uint64_t offset = 0;
   uint64_t bytes = 0;
 };
 
 class OwnRegions {
  public:
+  // Larger allocations have a segment to themselves.
+  static constexpr size_t kLargestShared = size_t{16} << 20;
+  static constexpr size_t kArenaBytes = size_t{64} << 20;
+  // Slots that add() leaves when asked to, for what Tutti itself needs.
+  static constexpr uint32_t kReserve = 128;
+
   OwnRegions() = default;
   OwnRegions(const OwnRegions&) = delete;
   OwnRegions& operator=(const OwnRegions&) = delete;
 
-  // Zeros, for as long as nobody removes them. kOutOfMemory, also when there are kMaxRegions.
-  Result<void*> add(size_t bytes);
+  // Zeros in whole pages, for as long as nobody removes them. kOutOfMemory, also when all slots but
+  // `reserve` are taken.
+  Result<void*> add(size_t bytes, uint32_t reserve = 0);
   // `base` as add() gave it; peers see zeros there from now on. False when it is none of ours.
   bool remove(void* base);
 
@@ -56,7 +64,6 @@ class OwnRegions {
   bool is_detached(const void* base, size_t bytes, uint64_t since) const;
 
   RegionPlace find(const void* base, size_t bytes) const;
-  // Valid until the region is removed.
   RegionFile file(uint32_t slot, uint32_t generation) const;
 
  private:
@@ -74,24 +81,30 @@ class OwnRegions {
     uintptr_t high;
     uint64_t when;  // detaches() after it
   };
-  struct Allocation {
-    uintptr_t end;
+  struct Arena {
+    uintptr_t end = 0;
+    bool shared = false;                  // by several allocations
+    std::map<uintptr_t, uintptr_t> free;  // stretches of it: their ends, by their starts
     std::vector<uint32_t> slots;
     std::vector<Range> detached;
   };
+  using Arenas = std::map<uintptr_t, Arena>;
 
   Result<uint32_t> take_slot(Region region, uintptr_t base, uint64_t bytes) TUTTI_REQUIRES(mutex_);
-  Allocation* allocation_of(uintptr_t at) TUTTI_REQUIRES(mutex_);
-  Status replace(Allocation* allocation, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
-  Status split(Allocation* allocation, uint32_t slot, uintptr_t low, uintptr_t high)
-      TUTTI_REQUIRES(mutex_);
+  Result<uintptr_t> add_arena(size_t bytes, bool shared, uint32_t reserve) TUTTI_REQUIRES(mutex_);
+  void remove_arena(Arenas::iterator arena) TUTTI_REQUIRES(mutex_);
+  uintptr_t carve(size_t bytes, size_t alignment) TUTTI_REQUIRES(mutex_);
+  Arenas::iterator arena_of(uintptr_t at) TUTTI_REQUIRES(mutex_);
+  Status replace(Arena* arena, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
+  Status split(Arena* arena, uint32_t slot, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
 
   std::array<Slot, kMaxRegions> slots_;
   std::atomic<uint32_t> used_{0};  // slots below this have been in use
   std::atomic<uint64_t> detaches_{0};
   mutable Mutex mutex_;
-  std::map<uint32_t, Region> regions_ TUTTI_GUARDED_BY(mutex_);           // by slot
-  std::map<uintptr_t, Allocation> allocations_ TUTTI_GUARDED_BY(mutex_);  // by base
+  std::map<uint32_t, Region> regions_ TUTTI_GUARDED_BY(mutex_);     // by slot
+  Arenas arenas_ TUTTI_GUARDED_BY(mutex_);                          // by start
+  std::map<uintptr_t, size_t> allocated_ TUTTI_GUARDED_BY(mutex_);  // bytes, by start
   uint32_t generations_ TUTTI_GUARDED_BY(mutex_) = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -19,6 +20,22 @@ size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * 
 
 Status failed(Code code, const char* what, size_t bytes) {
   return error(code, "shm: %s of %zu bytes: %s", what, bytes, std::strerror(errno));
+}
+
+// Some hosts refuse those that could be executed (vm.memfd_noexec), old kernels do not know the
+// flag.
+UniqueFd make_memfd() {
+  constexpr unsigned kNoExec = 0x0008;  // MFD_NOEXEC_SEAL, Linux 6.3
+  constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  const int fd = memfd_create("tutti", kFlags | kNoExec);
+  return UniqueFd(fd >= 0 || errno != EINVAL ? fd : memfd_create("tutti", kFlags));
+}
+
+// Growing a file beyond the limit would not fail but kill the process (SIGXFSZ).
+bool exceeds_file_limit(size_t bytes) {
+  rlimit limit = {};
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+         bytes > limit.rlim_cur;
 }
 
 }  // namespace
@@ -45,7 +62,12 @@ Result<Segment> Segment::create_unmapped(size_t bytes) {
   Segment segment;
   if (bytes > SIZE_MAX / 2) return error(Code::kOutOfMemory, "shm: %zu bytes are too many", bytes);
   segment.bytes_ = round_up(bytes == 0 ? 1 : bytes, kPage);
-  segment.fd_.reset(memfd_create("tutti", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (exceeds_file_limit(segment.bytes_)) {
+    return error(Code::kOutOfMemory,
+                 "shm: a segment of %zu bytes is longer than a file may be here (ulimit -f)",
+                 segment.bytes_);
+  }
+  segment.fd_ = make_memfd();
   if (!segment.fd_.valid()) return failed(Code::kSystemError, "making a segment", bytes);
   if (ftruncate(segment.fd(), static_cast<off_t>(segment.bytes_)) != 0) {
     return failed(Code::kOutOfMemory, "growing a segment", bytes);
@@ -68,17 +90,11 @@ Result<Segment> Segment::adopt_unmapped(UniqueFd fd, size_t bytes) {
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd.get(), &info) != 0 ||
       info.st_size < 0 || static_cast<size_t>(info.st_size) < bytes) {
-    return error(Code::kInvalidArgument, "shm: no segment of %zu bytes came", bytes);
+    return error(Code::kInvalidArgument, "shm: what came is no sealed segment of %zu bytes", bytes);
   }
   segment.fd_ = std::move(fd);
   segment.bytes_ = bytes;
   return segment;
-}
-
-Result<Segment> Segment::adopt(UniqueFd fd, size_t bytes) {
-  Result<Segment> adopted = adopt_unmapped(std::move(fd), bytes);
-  if (adopted.ok()) TUTTI_TRY(adopted.value().map_all(kPage));
-  return adopted;
 }
 
 // Address space for the worst case is reserved first, what is too much of it given back.
@@ -123,11 +139,6 @@ Status Segment::write(const void* from, size_t bytes) {
 int Segment::map_over(void* at) const {
   const void* mapped = mmap(at, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd(), 0);
   return mapped == MAP_FAILED ? errno : 0;
-}
-
-void Segment::discard() {
-  // Refused on a few old kernels; then the pages go with the last mapping.
-  (void)fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes_));
 }
 
 }  // namespace tutti

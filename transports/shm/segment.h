@@ -24,9 +24,8 @@ class Segment {
   static Result<Segment> create(size_t bytes, size_t alignment);
   // A new one of which nothing is mapped yet.
   static Result<Segment> create_unmapped(size_t bytes);
-  // One that another process has made, mapped. kInvalidArgument when it is not sealed or smaller
-  // than `bytes`.
-  static Result<Segment> adopt(UniqueFd fd, size_t bytes);
+  // One that another process has made, not mapped. kInvalidArgument when it is not sealed or
+  // smaller than `bytes`.
   static Result<Segment> adopt_unmapped(UniqueFd fd, size_t bytes);
 
   std::byte* base() const { return base_; }  // null when nothing is mapped
@@ -39,8 +38,6 @@ class Segment {
   // Maps all of it at `at`, a page's address, in place of what is there, which stays when this
   // fails; the caller unmaps it. Returns an errno.
   int map_over(void* at) const;
-  // Its pages go back to the system though others may still have it mapped: they see zeros.
-  void discard();
 
  private:
   Status map_all(size_t alignment);

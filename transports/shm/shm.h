@@ -2,32 +2,31 @@
 //
 // One endpoint per rank. Every two endpoints have a link (link.h): rings in a segment that both map
 // carry small messages; large ones are read, or written, where they lie. Memory from alloc() is
-// mapped by peers on first use; other memory is copied once, by the kernel (process_vm_readv), or
-// where that is forbidden through segments of the transport's own.
+// mapped by peers on first use. Of other memory, short messages are copied into such memory, long
+// ones by the kernel (process_vm_readv), or where that is forbidden as the short ones.
 //
 // Two processes prove that they are on one host by having a segment in common, and that they belong
-// to one job by the job's secret; each listens on an abstract unix socket while links are made,
-// where only processes of its own user are heard. Nothing has a name that could outlive a process.
-// connect() to an endpoint with a lower number waits until that one has connected here, a bounded
-// time: the one wait in it.
+// to one job by the job's secret (connector.h). Nothing has a name that could outlive a process.
 //
 // Threads: as transport.h; open_*, connect, alloc and register may be called by any thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
+#include "comm/base/log.h"
 #include "comm/base/mutex.h"
+#include "comm/net/patience.h"
 #include "comm/net/secret.h"
 #include "transports/registrations.h"
 #include "transports/ring/bell.h"
 #include "transports/ring/door.h"
+#include "transports/shm/connector.h"
 #include "transports/shm/link.h"
 #include "transports/shm/wire.h"
 #include "transports/transport.h"
@@ -35,7 +34,10 @@
 namespace tutti {
 
 struct ShmOptions {
+  int nranks = 2;  // endpoints that will connect
   int64_t connect_ns = 30'000'000'000;
+  Patience patience = {};  // for connect() and settle()
+  Log log = {};
   bool read_peers = true;  // through the kernel, where it allows that
   // A kernel that takes longer, on memory of a peer that wants it back, belongs to a process that
   // does not run: it touches 64 KiB to a few megabytes.
@@ -55,11 +57,11 @@ class ShmTransport final : public Transport {
 
   const char* name() const override { return "shm"; }
   const Capabilities& capabilities() const override { return capabilities_; }
-  std::string address() const override { return own_address_.encode(); }
+  std::string address() const override { return address_.encode(); }
   // kInvalidArgument for bytes that are no address, kInvalidUsage when `peer` is connected to
-  // another endpoint, kUnsupported for one that cannot be reached from here (another host or
-  // network namespace, another user), kTimeout for one that has not connected here.
+  // another endpoint; else as ShmConnector::connect().
   Status connect(int peer, std::string_view address) override;
+  Status settle() override;
   Result<std::unique_ptr<SendChannel>> open_send(const ChannelKey& key) override;
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
   Result<std::unique_ptr<KernelGate>> open_gate(uint64_t comm) override {
@@ -84,40 +86,24 @@ class ShmTransport final : public Transport {
     ShmNonce nonce;
     std::shared_ptr<ShmLink> link;
   };
-  using LinkResult = Result<std::shared_ptr<ShmLink>>;
 
   ShmTransport(int number, const Secret& secret, std::shared_ptr<OwnRegions> regions,
                const ShmOptions& options);
   Status make_door();
-  Status listen();
-  LinkResult connect_to(int peer, const ShmAddress& address);
-  LinkResult wait_for(int peer, const ShmAddress& address) TUTTI_REQUIRES(mutex_);
-  void accept_waiting() TUTTI_REQUIRES(mutex_);
-  LinkResult take_hello(int peer, const ShmAddress& address) TUTTI_REQUIRES(mutex_);
-  LinkResult welcome(int peer, const ShmAddress& address, UniqueFd socket, const ShmRecord& hello,
-                     UniqueFd segment);
+  void probe(ShmLink& link, int peer, const ShmAddress& address);
   Result<std::shared_ptr<RingLink>> link_with(int peer);
 
   const int number_;
-  const Secret secret_;
   const ShmOptions options_;
   const Capabilities capabilities_;
-  std::unique_ptr<ShmNonce> probe_;  // where peers look whether they can read our memory
-  ShmAddress own_address_;
+  ShmAddress address_;
   const std::shared_ptr<ShmOwn> own_;
   std::shared_ptr<OwnDoor> door_;
   Bell bell_{OwnDoor::Reach::kHost};
-  UniqueFd listener_;
   Registrations registrations_{"shm", number_};
+  Mutex connecting_;  // held while peers are waited for; before mutex_
+  ShmConnector connector_ TUTTI_GUARDED_BY(connecting_);
   mutable Mutex mutex_;
-  // What has connected and said who it is, or not yet.
-  struct Guest {
-    UniqueFd socket;
-    bool introduced = false;
-    ShmRecord hello = {};
-    UniqueFd segment;
-  };
-  std::list<Guest> guests_ TUTTI_GUARDED_BY(mutex_);
   std::unordered_map<int, Peer> peers_ TUTTI_GUARDED_BY(mutex_);
   std::map<uint64_t, std::string> still_lent_ TUTTI_GUARDED_BY(mutex_);  // by communicator
 };

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <utility>
 
 #include "comm/base/bytes.h"
 
@@ -14,6 +15,23 @@ constexpr std::string_view kPrefix = "shm1:";
 
 std::string_view text_of(const ShmNonce& nonce) {
   return {reinterpret_cast<const char*>(nonce.data()), nonce.size()};
+}
+
+constexpr size_t kRoomBytes = CMSG_SPACE(kMostRecordFds * sizeof(int));
+
+// All of them, and those that a stranger sends beyond what fits in our records are closed.
+void take_fds(msghdr* message, RecordFds* fds) {
+  size_t taken = 0;
+  for (cmsghdr* c = CMSG_FIRSTHDR(message); c != nullptr; c = CMSG_NXTHDR(message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int number;
+      std::memcpy(&number, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+      UniqueFd fd(number);
+      if (taken < fds->size()) (*fds)[taken++] = std::move(fd);
+    }
+  }
 }
 
 }  // namespace
@@ -50,34 +68,37 @@ Digest shm_proof(const Secret& secret, const ShmNonce& mine, const ShmNonce& the
   return hmac(secret, "tutti shm link" + std::string(text_of(mine)) + std::string(text_of(theirs)));
 }
 
-bool send_record(int socket, const ShmRecord& record, int fd) {
+int send_record(int socket, const ShmRecord& record, std::span<const int> fds) {
   iovec part{const_cast<ShmRecord*>(&record), sizeof(record)};
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  if (fd >= 0) {
+  alignas(cmsghdr) char room[kRoomBytes] = {};
+  if (!fds.empty()) {
     message.msg_control = room;
-    message.msg_controllen = sizeof(room);
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
     cmsghdr* control = CMSG_FIRSTHDR(&message);
     control->cmsg_level = SOL_SOCKET;
     control->cmsg_type = SCM_RIGHTS;
-    control->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(control), &fd, sizeof(int));
+    control->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(control), fds.data(), fds.size_bytes());
   }
   ssize_t sent;
   do {
     sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
-  return sent == static_cast<ssize_t>(sizeof(record));
+  return sent == static_cast<ssize_t>(sizeof(record)) ? 0 : errno;
 }
 
-ShmReceived receive_record(int socket, ShmRecord* record, UniqueFd* fd) {
+// The socket is full, or too many descriptors of this user are on their way (unix(7)).
+bool may_clear(int why) { return why == EAGAIN || why == EWOULDBLOCK || why == ETOOMANYREFS; }
+
+ShmReceived receive_record(int socket, ShmRecord* record, RecordFds* fds) {
   iovec part{record, sizeof(*record)};
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char room[kRoomBytes] = {};
   message.msg_control = room;
   message.msg_controllen = sizeof(room);
   ssize_t got;
@@ -85,14 +106,13 @@ ShmReceived receive_record(int socket, ShmRecord* record, UniqueFd* fd) {
     got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return ShmReceived::kNothing;
-  const cmsghdr* control = got < 0 ? nullptr : CMSG_FIRSTHDR(&message);
-  if (control != nullptr && control->cmsg_type == SCM_RIGHTS) {
-    int number;
-    std::memcpy(&number, CMSG_DATA(control), sizeof(int));
-    fd->reset(number);
-  }
+  if (got < 0) return ShmReceived::kEnd;
+  take_fds(&message, fds);
   // Another length is no record of ours: as good as gone.
-  return got == static_cast<ssize_t>(sizeof(*record)) ? ShmReceived::kRecord : ShmReceived::kEnd;
+  const bool whole =
+      got == static_cast<ssize_t>(sizeof(*record)) && (message.msg_flags & MSG_TRUNC) == 0;
+  if (!whole) return ShmReceived::kEnd;
+  return (message.msg_flags & MSG_CTRUNC) != 0 ? ShmReceived::kCut : ShmReceived::kRecord;
 }
 
 }  // namespace tutti
