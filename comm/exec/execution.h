@@ -73,6 +73,10 @@ class Execution {
   const Traffic& traffic() const { return traffic_; }
 
  private:
+  // What is fetched at a time: stays in the nearest cache until the kernel has read it, and is
+  // large enough that the system call behind it does not show.
+  static constexpr size_t kFetchBytes = size_t{64} << 10;
+
   enum class StepResult : uint8_t { kBlocked, kDone, kMismatch, kFailed };
 
   StepResult run_step(BoundLane& lane, const BoundStep& step);

@@ -2,12 +2,12 @@
 //
 // One endpoint per rank. Messages travel through rings in ordinary memory (ring/ring.h), the
 // protocol of the shared-memory transport, so that debuggers and thread sanitizers see all of it.
-// Progress needs no help: progress() does nothing. Offers of
-// up to kLineBytes are ignored: such messages ride in the ring.
+// Progress needs no help: progress() does nothing. Offers of up to kLineBytes are ignored: such
+// messages ride in the ring.
 //
 // Destroying an endpoint is how a rank dies here: its peers' channels say kRemoteError. Channels
-// may outlive their endpoint but are then of no use. After abort() or the end of an endpoint a peer
-// that already holds a view or a placed address may still touch that memory until it looks again.
+// may outlive their endpoint but are then of no use. After the end of an endpoint a peer that
+// already holds a view or a placed address may still touch that memory until it looks again.
 // Memory from alloc() therefore outlives its endpoint; other lent memory is the caller's to keep.
 //
 // Threads: as transport.h; open_*, connect, alloc and register may be called by any thread.
