@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "comm/runtime/waiter.h"
+#include "transports/waiter.h"
 
 namespace tutti {
 

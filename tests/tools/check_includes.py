@@ -21,7 +21,8 @@ SCHEDULE = BASE + ["comm/schedule"]
 DEVICE = BASE + ["comm/device", "comm/include/tutti/device.h"]
 EXEC = SCHEDULE + DEVICE + ["comm/exec", "transports/transport.h"]
 BOOTSTRAP = BASE + ["comm/net", "comm/bootstrap"]
-RUNTIME = EXEC + BOOTSTRAP + ["comm/runtime", "transports/builtin.h", "transports/module.h"]
+RUNTIME = EXEC + BOOTSTRAP + ["comm/runtime", "transports/builtin.h", "transports/module.h",
+                                     "transports/waiter.h"]
 SEAM = BASE + ["comm/net", "transports/transport.h"]
 MODULE = ["transports/builtin.h", "transports/module.h", "comm/include"]
 RULES = {

@@ -23,6 +23,7 @@
 #include "transports/builtin.h"
 #include "transports/decorators/fault.h"
 #include "transports/transport.h"
+#include "transports/waiter.h"
 
 namespace tutti {
 
@@ -103,9 +104,9 @@ bool wait_for(Transport& transport, Condition done, int64_t limit_ms = 20'000) {
   // slice of everybody else, where a nap is sure to end.
   WaitRungs rungs = rungs_for(transport.capabilities().rungs, {2, 1});
   rungs.yields = std::min(rungs.yields, 20u);
-  WaitLadder ladder(rungs, transport.wait_fd());
+  Waiter waiter(transport, rungs);
   while (!done()) {
-    if (ladder.tick() && deadline.expired(now_ns())) return false;
+    if (waiter.tick() && deadline.expired(now_ns())) return false;
     transport.progress();
   }
   return true;

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "comm/base/clock.h"
-#include "comm/base/wait.h"
 #include "transports/builtin.h"
+#include "transports/waiter.h"
 
 namespace tutti {
 namespace {
@@ -30,9 +30,9 @@ constexpr int64_t kLimitNs = 60'000'000'000;
 template <typename Condition>
 void wait_for(Transport& transport, const char* what, Condition done) {
   const Deadline deadline = Deadline::after_ns(kLimitNs);
-  WaitLadder ladder(transport.capabilities().rungs, transport.wait_fd());
+  Waiter waiter(transport, transport.capabilities().rungs);
   while (!done()) {
-    if (ladder.tick() && deadline.expired(now_ns())) give_up(std::string("waited for ") + what);
+    if (waiter.tick() && deadline.expired(now_ns())) give_up(std::string("waited for ") + what);
     transport.progress();
   }
 }

@@ -262,11 +262,15 @@ TEST_F(ShmProcesses, DeathIsSeenThoughAChildLives) {
 }
 
 TEST_F(ShmProcesses, FetchingFromAPeerThatHasDiedFails) {
-  ASSERT_NO_FATAL_FAILURE(start([](Transport& transport, SendChannel& send, RecvChannel&) {
+  ASSERT_NO_FATAL_FAILURE(start([](Transport& transport, SendChannel& send, RecvChannel& recv) {
+    // By then the parent has found out that it may read here.
+    if (!wait_for(transport, [&] { return recv.view() != nullptr; })) _exit(6);
     std::vector<std::byte> out = pattern(5, 50'000);
     if (!send_bytes(transport, send, out)) _exit(7);
     pause();
   }));
+  std::vector<std::byte> go(1);
+  ASSERT_TRUE(send_bytes(*endpoints_[0], *send_, go));
   const Message* message = nullptr;
   ASSERT_TRUE(wait_for(*endpoints_[0], [&] { return (message = recv_->view()) != nullptr; }));
   ASSERT_EQ(message->parts, nullptr);
