@@ -226,6 +226,7 @@ inline std::vector<std::byte> bytes_of(RecvChannel& channel, const Message& mess
   }
   std::byte* to = out.data();
   for (int i = 0; i < message.nparts; ++i) {
+    if (message.parts[i].iov_len == 0) continue;
     std::memcpy(to, message.parts[i].iov_base, message.parts[i].iov_len);
     to += message.parts[i].iov_len;
   }

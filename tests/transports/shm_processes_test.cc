@@ -133,7 +133,7 @@ TEST_F(ShmProcesses, MessagesOfAllSizesGoThereAndBack) {
     ASSERT_TRUE(send_bytes(*endpoints_[0], *send_, out));
     EXPECT_EQ(take_message(*endpoints_[0], *recv_, bytes).data, out) << bytes;
     const Block block(*endpoints_[0], bytes + 1);
-    std::memcpy(block.data(), out.data(), bytes);
+    std::copy(out.begin(), out.end(), block.data());
     const iovec part{block.data(), bytes};
     ASSERT_TRUE(wait_for(*endpoints_[0], [&] { return send_->post_send(nullptr, &part, 1); }));
     EXPECT_EQ(take_message(*endpoints_[0], *recv_, bytes).data, out) << bytes << " mapped";
