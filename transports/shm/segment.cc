@@ -110,7 +110,7 @@ Status Segment::map_all(size_t alignment) {
   const size_t rest = start + reserve - (aligned + bytes_);
   if (rest > 0) munmap(static_cast<std::byte*>(at) + bytes_, rest);
   if (mmap(at, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd(), 0) == MAP_FAILED) {
-    const Status status = failed(Code::kOutOfMemory, "mapping a segment", bytes_);
+    Status status = failed(Code::kOutOfMemory, "mapping a segment", bytes_);
     munmap(at, bytes_);
     return status;
   }
