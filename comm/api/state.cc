@@ -54,10 +54,21 @@ tuttiComm* new_handle() {
   return &owner()->handles.emplace_back();
 }
 
-ThreadState& thread_state() {
+namespace {
+
+// Every call looks at it: one load, and not, as a thread_local with a constructor would cost in a
+// shared object, two calls and a guard.
+__attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState* own_state = nullptr;
+
+ThreadState& make_thread_state() {
   thread_local ThreadState state;
+  own_state = &state;
   return state;
 }
+
+}  // namespace
+
+ThreadState& thread_state() { return own_state != nullptr ? *own_state : make_thread_state(); }
 
 tuttiResult_t report(const Status& status) {
   if (status.ok()) return tuttiSuccess;

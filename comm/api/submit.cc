@@ -40,7 +40,7 @@ Status place(const Entry& entry, const Order& order, std::unique_ptr<Operation> 
 
 }  // namespace
 
-Status submit(const Entry& entry, CollectiveCall call, tuttiStream_t stream) {
+Status submit(const Entry& entry, CollectiveCall&& call, tuttiStream_t stream) {
   if (stream == nullptr && thread_state().group_depth == 0)
     return entry.comm().run(std::move(call));
   TUTTI_TRY(check_stream(entry, stream));

@@ -5,7 +5,7 @@
 
 namespace tutti {
 
-Status submit(const Entry& entry, CollectiveCall call, tuttiStream_t stream);
+Status submit(const Entry& entry, CollectiveCall&& call, tuttiStream_t stream);
 Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_t stream);
 Status submit_recv(const Entry& entry, const PointToPoint& message, int* source,
                    tuttiStream_t stream);

@@ -70,11 +70,25 @@ HWY_INLINE void stream_four(D d, V r0, V r1, V r2, V r3, T* p) {
   hn::Stream(r3, d, p + 3 * n);
 }
 
-// n < one vector of elements, everything through buffers.
+// Targets whose masked loads and stores touch nothing but what the mask names.
+constexpr bool kHasMasks = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
+
+// n < one vector of elements: under a mask where the lane has one, else through buffers.
 template <class Lane, class Op>
 HWY_NOINLINE void fold_partial(const ReduceCall& call, const Lane& lane, size_t at, size_t n) {
-  HWY_ALIGN uint8_t buffer[HWY_MAX_BYTES] = {};
   const size_t offset = at * Lane::kBytes;
+  if constexpr (requires { lane.load_first(bytes_of(call.src[0]), n); }) {
+    auto acc = lane.load_first(bytes_of(call.src[0]) + offset, n);
+    for (int s = 1; s < call.nsrc; ++s) {
+      acc = Op::apply(lane, acc, lane.load_first(bytes_of(call.src[s]) + offset, n));
+    }
+    const auto result = lane.encode(acc);
+    for (int j = 0; j < call.ndst; ++j) {
+      lane.store_first(result, bytes_of(call.dst[j]) + offset, n);
+    }
+    return;
+  }
+  HWY_ALIGN uint8_t buffer[HWY_MAX_BYTES] = {};
   const size_t bytes = n * Lane::kBytes;
   std::memcpy(buffer, bytes_of(call.src[0]) + offset, bytes);
   auto acc = lane.load(buffer);

@@ -30,6 +30,12 @@ struct FloatLane {
   HWY_INLINE hn::Vec<D> load(const uint8_t* p) const {
     return hn::LoadU(d, reinterpret_cast<const T*>(p));
   }
+  HWY_INLINE hn::Vec<D> load_first(const uint8_t* p, size_t n) const requires(kHasMasks) {
+    return hn::MaskedLoad(hn::FirstN(d, n), d, reinterpret_cast<const T*>(p));
+  }
+  HWY_INLINE void store_first(hn::Vec<D> v, uint8_t* p, size_t n) const requires(kHasMasks) {
+    hn::BlendedStore(v, hn::FirstN(d, n), d, reinterpret_cast<T*>(p));
+  }
   HWY_INLINE hn::Vec<D> encode(hn::Vec<D> v) const { return finish(d, v, divisor); }
   HWY_INLINE void store(hn::Vec<D> v, uint8_t* p) const {
     hn::StoreU(v, d, reinterpret_cast<T*>(p));

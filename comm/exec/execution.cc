@@ -18,7 +18,10 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
   base_[static_cast<size_t>(Buffer::kInput)] = static_cast<char*>(buffers.input);
   base_[static_cast<size_t>(Buffer::kOutput)] = static_cast<char*>(buffers.output);
   base_[static_cast<size_t>(Buffer::kScratch)] = static_cast<char*>(buffers.scratch);
-  header_ = header;
+  // Field by field: the caller has just written them (send_channel.cc, publish()).
+  header_.comm_epoch = header.comm_epoch;
+  header_.sequence = header.sequence;
+  header_.fingerprint = header.fingerprint;
   how_ = how;
   traffic_ = {};
   lanes_done_ = false;

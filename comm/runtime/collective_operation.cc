@@ -9,7 +9,8 @@
 
 namespace tutti {
 
-CollectiveOperation::CollectiveOperation(Communicator& comm, CollectiveCall call, BoundCall* bound)
+CollectiveOperation::CollectiveOperation(Communicator& comm, CollectiveCall&& call,
+                                         BoundCall* bound)
     : comm_(comm), call_(std::move(call)), bound_(bound) {
   ++bound_->holders;
 }

@@ -15,7 +15,7 @@ class Communicator;
 class CollectiveOperation final : public Operation {
  public:
   // `bound` was found for `call` and counts this operation among its holders from now on.
-  CollectiveOperation(Communicator& comm, CollectiveCall call, BoundCall* bound);
+  CollectiveOperation(Communicator& comm, CollectiveCall&& call, BoundCall* bound);
   ~CollectiveOperation() override;
 
   Status begin() override;

@@ -64,7 +64,7 @@ Result<void*> Communicator::scratch(size_t bytes) {
   return scratch_;
 }
 
-Result<std::unique_ptr<Operation>> Communicator::make(CollectiveCall call) {
+Result<std::unique_ptr<Operation>> Communicator::make(CollectiveCall&& call) {
   MutexLock lock(drive_mutex_);
   {
     MutexLock discarded(discarded_mutex_);
@@ -168,7 +168,7 @@ bool Communicator::poll_once() {
   return !idle();
 }
 
-Status Communicator::run(CollectiveCall call) {
+Status Communicator::run(CollectiveCall&& call) {
   MutexLock lock(drive_mutex_);
   Result<BoundCall*> bound = plans_.find(call);
   if (!bound.ok()) return cannot_start(tutti::describe(call), bound.status());

@@ -68,7 +68,7 @@ class Communicator final : public Pollable {
   const Config& config() const { return parts_.config; }
 
   // Makes the operation of a validated call, ready to be queued.
-  Result<std::unique_ptr<Operation>> make(CollectiveCall call);
+  Result<std::unique_ptr<Operation>> make(CollectiveCall&& call);
   Result<std::unique_ptr<Operation>> make_send(const PointToPoint& message);
   Result<std::unique_ptr<Operation>> make_recv(const PointToPoint& message, int* source);
   // Frees an operation that was made but not queued, or that has finished. Any thread, never waits.
@@ -78,7 +78,7 @@ class Communicator final : public Pollable {
   void enqueue(const Order& order, Operation* operation);
 
   // A collective with nothing before it, run on the spot: the path of a blocking call.
-  Status run(CollectiveCall call);
+  Status run(CollectiveCall&& call);
   // Advances until `operation` (queued here) is finished; returns its result.
   Status wait(Operation& operation);
   // Advances until nothing is queued; then, for the last communicator on its transport, ends that
