@@ -265,7 +265,7 @@ TEST_F(ShmProcesses, FetchingFromAPeerThatHasDiedFails) {
   ASSERT_NO_FATAL_FAILURE(start([](Transport& transport, SendChannel& send, RecvChannel& recv) {
     // By then the parent has found out that it may read here.
     if (!wait_for(transport, [&] { return recv.view() != nullptr; })) _exit(6);
-    std::vector<std::byte> out = pattern(5, 50'000);
+    std::vector<std::byte> out = pattern(5, 5'000'000);
     if (!send_bytes(transport, send, out)) _exit(7);
     pause();
   }));
@@ -275,7 +275,7 @@ TEST_F(ShmProcesses, FetchingFromAPeerThatHasDiedFails) {
   ASSERT_TRUE(wait_for(*endpoints_[0], [&] { return (message = recv_->view()) != nullptr; }));
   ASSERT_EQ(message->parts, nullptr);
   end_child(SIGKILL);
-  std::vector<std::byte> in(50'000);
+  std::vector<std::byte> in(5'000'000);
   EXPECT_EQ(recv_->fetch(0, in.data(), in.size()).code(), Code::kRemoteError);
 }
 

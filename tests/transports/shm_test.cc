@@ -164,8 +164,8 @@ class ShmPair : public testing::Test {
 };
 
 TEST_F(ShmPair, MappedMemoryIsShownWhereItLiesPlainMemoryIsFetched) {
-  const Block block(*endpoints_[0], 100'000);
-  const std::vector<std::byte> wanted = pattern(1, 100'000);
+  const Block block(*endpoints_[0], 5'000'000);
+  const std::vector<std::byte> wanted = pattern(1, 5'000'000);
   std::memcpy(block.data(), wanted.data(), wanted.size());
   const iovec part = block.part();
   ASSERT_TRUE(pipe_.send->post_send(nullptr, &part, 1));
@@ -187,16 +187,16 @@ TEST_F(ShmPair, MappedMemoryIsShownWhereItLiesPlainMemoryIsFetched) {
 }
 
 TEST_F(ShmPair, ManyPartsOfBothKinds) {
-  const Block block(*endpoints_[0], 64'000);
-  const std::vector<std::byte> wanted = pattern(1, 128'000);
-  std::memcpy(block.data(), wanted.data(), 64'000);
-  std::vector<std::byte> plain(wanted.begin() + 64'000, wanted.end());
+  const Block block(*endpoints_[0], 4'096'000);
+  const std::vector<std::byte> wanted = pattern(1, 8'192'000);
+  std::memcpy(block.data(), wanted.data(), 4'096'000);
+  std::vector<std::byte> plain(wanted.begin() + 4'096'000, wanted.end());
   for (size_t nparts : {2, 10, 11, 128}) {
     std::vector<iovec> parts;
-    const size_t each = 128'000 / nparts / 2 * 2;
-    for (size_t at = 0; at < 128'000;) {
-      std::byte* from = at < 64'000 ? block.data() + at : plain.data() + at - 64'000;
-      const size_t end = at < 64'000 ? 64'000 : 128'000;
+    const size_t each = 8'192'000 / nparts / 2 * 2;
+    for (size_t at = 0; at < 8'192'000;) {
+      std::byte* from = at < 4'096'000 ? block.data() + at : plain.data() + at - 4'096'000;
+      const size_t end = at < 4'096'000 ? 4'096'000 : 8'192'000;
       const size_t bytes = std::min(each, end - at);
       parts.push_back({from, bytes});
       at += bytes;

@@ -48,7 +48,9 @@ class RingSendChannel final : public SendChannel {
   Filled lend_list(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
   Filled lend_copy(RingSlot* slot, void* room, const iovec* parts, int nparts, size_t bytes,
                    uint64_t* tag);
-  void* take_block(size_t bytes);
+  bool all_mapped(const iovec* parts, int nparts) const;
+  void* room_for_copy(size_t bytes, bool must);
+  void* take_block(size_t bytes, bool must);
   void drop_block(void** block);
   void give_back_blocks(uint64_t consumed);
   void publish(RingSlot* slot, const OpHeader* header, uint64_t tag);

@@ -105,8 +105,8 @@ RingSendChannel::Filled RingSendChannel::lend_one(RingSlot* slot, const LentRang
   return Filled::kLent;
 }
 
-// To another address space: what the peer can map as it is, short messages as a copy, longer ones
-// through the kernel where it lets the peer read our memory, and as a copy where it does not.
+// To another address space: what the peer can map as it is, else a copy as long as that pays, else
+// through the kernel where it lets the peer read our memory.
 RingSendChannel::Filled RingSendChannel::lend_across(RingSlot* slot, const iovec* parts, int nparts,
                                                      size_t bytes, uint64_t* tag) {
   LentRange first = {};
@@ -114,17 +114,31 @@ RingSendChannel::Filled RingSendChannel::lend_across(RingSlot* slot, const iovec
     first = memory_->describe(parts[0]);
     if (first.region != kOwnAddress) return lend_one(slot, first, tag);
   }
+  if (nparts == 1 || bytes <= kStagedBytes || !all_mapped(parts, nparts)) {
+    const bool must = !memory_->peer_can_read();
+    void* room = room_for_copy(bytes, must);
+    if (room != nullptr || must) return lend_copy(slot, room, parts, nparts, bytes, tag);
+  }
+  return nparts == 1 ? lend_one(slot, first, tag) : lend_list(slot, parts, nparts, bytes, tag);
+}
+
+bool RingSendChannel::all_mapped(const iovec* parts, int nparts) const {
+  return std::all_of(parts, parts + nparts, [this](const iovec& part) {
+    return memory_->describe(part).region != kOwnAddress;
+  });
+}
+
+// Null where a copy does not pay, or there is no room for one; with `must` only the latter.
+void* RingSendChannel::room_for_copy(size_t bytes, bool must) {
   if (bytes <= kStagedBytes) {
     std::byte* room = staging_.take(next_, consumed_, bytes);
     if (room == nullptr) {
       consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
       room = staging_.take(next_, consumed_, bytes);
     }
-    if (room != nullptr) return lend_copy(slot, room, parts, nparts, bytes, tag);
+    if (room != nullptr) return room;
   }
-  if (nparts > 1) return lend_list(slot, parts, nparts, bytes, tag);
-  if (memory_->peer_can_read()) return lend_one(slot, first, tag);
-  return lend_copy(slot, take_block(bytes), parts, nparts, bytes, tag);
+  return must || bytes <= kCopiedBytes ? take_block(bytes, must) : nullptr;
 }
 
 // Several parts for another address space: a list of where they are, in the slot's spill or in a
@@ -135,15 +149,12 @@ RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* 
   std::byte* at = ring_->spill[next_ % kRingSlots];
   LentRange where = {0, list_bytes, kInSpill, 0};
   if (list_bytes > kInlineBytes) {
-    at = static_cast<std::byte*>(take_block(list_bytes));
+    at = static_cast<std::byte*>(take_block(list_bytes, true));
     if (at == nullptr) return Filled::kNoMemory;
     where = memory_->describe({at, list_bytes});
   }
   for (int i = 0; i < nparts; ++i) {
     const LentRange lent = memory_->describe(parts[i]);
-    if (lent.region == kOwnAddress && !memory_->peer_can_read()) {
-      return lend_copy(slot, take_block(bytes), parts, nparts, bytes, tag);
-    }
     std::memcpy(at + static_cast<size_t>(i) * sizeof(LentRange), &lent, sizeof(lent));
   }
   slot->message.list = {where, static_cast<uint64_t>(nparts)};
@@ -159,9 +170,9 @@ RingSendChannel::Filled RingSendChannel::lend_copy(RingSlot* slot, void* room, c
   return lend_one(slot, memory_->describe({room, bytes}), tag);
 }
 
-// A block for message next_, in place of one it may have already. The first is never refused: what
-// is before it in this channel may be all that the peer waits for.
-void* RingSendChannel::take_block(size_t bytes) {
+// A block for message next_, in place of one it may have already. With `must` the first of the
+// channel is never refused: what is before it here may be all that the peer waits for.
+void* RingSendChannel::take_block(size_t bytes, bool must) {
   if (blocks_.empty()) {
     blocks_.resize(kRingSlots);
     blocks_kept_ = next_;
@@ -169,7 +180,7 @@ void* RingSendChannel::take_block(size_t bytes) {
   give_back_blocks(ring_->consumed.count.load(std::memory_order_acquire));
   void*& block = blocks_[next_ % kRingSlots];
   drop_block(&block);
-  const bool must = blocks_out_ == 0;
+  must = must && blocks_out_ == 0;
   block = memory_->take_block(bytes, must);
   if (block != nullptr) ++blocks_out_;
   if (block == nullptr && must) {

@@ -2,8 +2,8 @@
 //
 // One endpoint per rank. Every two endpoints have a link (link.h): rings in a segment that both map
 // carry small messages; large ones are read, or written, where they lie. Memory from alloc() is
-// mapped by peers on first use. Of other memory, short messages are copied into such memory, long
-// ones by the kernel (process_vm_readv), or where that is forbidden as the short ones.
+// mapped by peers on first use. Messages of other memory are copied into such memory, long ones by
+// the kernel (process_vm_readv) where it allows that.
 //
 // Two processes prove that they are on one host by having a segment in common, and that they belong
 // to one job by the job's secret (connector.h). Nothing has a name that could outlive a process.
