@@ -31,6 +31,7 @@ struct BlockList {
   size_t start(uint32_t block) const { return displs.empty() ? each * block : displs[block]; }
   size_t largest() const;
   size_t total() const;
+  bool operator==(const BlockList&) const = default;
 };
 
 class DataLayout {

@@ -19,38 +19,57 @@ size_t Plans::ShapeHash::operator()(const Shape& s) const {
   return hash_combine(hash_combine(s.count, s.what), static_cast<uint32_t>(s.root));
 }
 
-Result<BoundCall*> Plans::find(const CollectiveCall& call) {
-  if (!call.equal()) {
-    BoundCall bound;
-    TUTTI_TRY(bind(call, &bound));
-    uncached_.push_back(std::move(bound));
-    return &uncached_.back();
+namespace {
+
+uint64_t hash_of(const std::vector<size_t>& numbers) {
+  return hash64(numbers.data(), numbers.size() * sizeof(size_t));
+}
+
+// Of blocks that differ: what stands for `count`.
+uint64_t hash_of(const CollectiveCall::Blocks& blocks) {
+  uint64_t hash = blocks.input.each;
+  for (const BlockList* list : {&blocks.input, &blocks.output}) {
+    hash = hash_combine(hash, hash_of(list->counts));
+    hash = hash_combine(hash, hash_of(list->displs));
   }
-  const Shape shape{call.count,
-                    static_cast<uint32_t>(call.collective) |
+  return hash_combine(hash, blocks.output.each);
+}
+
+}  // namespace
+
+Plans::Shape Plans::shape_of(const CollectiveCall& call) {
+  const uint32_t what = static_cast<uint32_t>(call.collective) |
                         static_cast<uint32_t>(call.dtype) << 8 |
-                        static_cast<uint32_t>(call.op) << 16 | uint32_t{call.in_place} << 24,
-                    call.root};
-  if (!cache_.empty() && cache_.front().shape == shape) return &cache_.front().bound;
+                        static_cast<uint32_t>(call.op) << 16 | uint32_t{call.in_place} << 24;
+  if (call.equal()) return {call.count, what, call.root};
+  constexpr uint32_t kUnequal = 1u << 25;
+  const uint32_t known = uint32_t{call.counts_known_to_all} << 26;
+  return {hash_of(*call.blocks), what | kUnequal | known, call.root};
+}
+
+// Equal shapes of blocks that differ are all but certainly, and not certainly, equal calls.
+bool Plans::is_for(const Cached& cached, const Shape& shape, const CollectiveCall& call) {
+  if (!(cached.shape == shape)) return false;
+  if (call.equal()) return true;
+  return cached.counts_hash == call.counts_hash && cached.blocks.input == call.blocks->input &&
+         cached.blocks.output == call.blocks->output;
+}
+
+Result<BoundCall*> Plans::find(const CollectiveCall& call) {
+  const Shape shape = shape_of(call);
+  if (!cache_.empty() && is_for(cache_.front(), shape, call)) return &cache_.front().bound;
   const auto found = index_.find(shape);
-  if (found != index_.end()) {
+  if (found != index_.end() && is_for(*found->second, shape, call)) {
     cache_.splice(cache_.begin(), cache_, found->second);
     return &cache_.front().bound;
   }
   BoundCall bound;
   TUTTI_TRY(bind(call, &bound));
   make_room();
-  cache_.push_front({shape, std::move(bound)});
+  cache_.push_front({shape, std::move(bound), call.counts_hash, {}});
+  if (!call.equal()) cache_.front().blocks = *call.blocks;
   index_[shape] = cache_.begin();
   return &cache_.front().bound;
-}
-
-void Plans::release(BoundCall* bound) {
-  --bound->holders;
-  if (bound->holders > 0) return;
-  const auto own = std::find_if(uncached_.begin(), uncached_.end(),
-                                [bound](const BoundCall& b) { return &b == bound; });
-  if (own != uncached_.end()) uncached_.erase(own);
 }
 
 void Plans::make_room() {

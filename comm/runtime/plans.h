@@ -1,9 +1,8 @@
 // Plans: the channels of a communicator's collectives and the plans bound to them, cached by shape.
 //
-// The cache is keyed by what shapes a plan (collective, count, type size, place, root, algorithm),
-// never by pointers, and bounded: the least recently used plan that no operation holds goes first.
-// Calls whose blocks differ get a plan of their own. Thread: calls of one communicator, one at a
-// time.
+// The cache is keyed by what shapes a plan (collective, counts and displacements, type, operator,
+// place, root), never by pointers, and bounded: the least recently used plan that no operation
+// holds goes first. Thread: calls of one communicator, one at a time.
 #pragma once
 
 #include <cstdint>
@@ -34,15 +33,15 @@ class Plans final : public ChannelSource {
   // The plan for `call`, bound now if it is not cached. The caller counts itself among holders
   // while it needs it.
   Result<BoundCall*> find(const CollectiveCall& call);
-  void release(BoundCall* bound);
+  void release(BoundCall* bound) { --bound->holders; }
 
   Result<SendChannel*> send_channel(int peer, uint32_t lane) override;
   Result<RecvChannel*> recv_channel(int peer, uint32_t lane) override;
 
  private:
   struct Shape {
-    uint64_t count;
-    uint32_t what;  // collective, dtype, op, in_place
+    uint64_t count;  // or the hash of blocks that differ
+    uint32_t what;   // collective, dtype, op, in_place, and whether blocks differ
     int32_t root;
     bool operator==(const Shape&) const = default;
   };
@@ -52,9 +51,14 @@ class Plans final : public ChannelSource {
   struct Cached {
     Shape shape;
     BoundCall bound;
+    // Where blocks differ.
+    uint64_t counts_hash;
+    CollectiveCall::Blocks blocks;
   };
   static constexpr size_t kMostCached = 128;
 
+  static Shape shape_of(const CollectiveCall& call);
+  static bool is_for(const Cached& cached, const Shape& shape, const CollectiveCall& call);
   Status bind(const CollectiveCall& call, BoundCall* bound);
   void make_room();
   uint32_t slots_bound(const Algorithm& algorithm);
@@ -66,7 +70,6 @@ class Plans final : public ChannelSource {
   const Config& config_;
   std::list<Cached> cache_;  // most recently used first
   std::unordered_map<Shape, std::list<Cached>::iterator, ShapeHash> index_;
-  std::list<BoundCall> uncached_;
   std::unordered_map<uint64_t, std::unique_ptr<SendChannel>> sends_;  // by lane << 32 | peer
   std::unordered_map<uint64_t, std::unique_ptr<RecvChannel>> recvs_;
   std::unordered_map<const Algorithm*, uint32_t> slots_;

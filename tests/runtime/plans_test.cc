@@ -101,20 +101,29 @@ TEST_F(PlansTest, HeldPlansStay) {
   }
 }
 
-TEST_F(PlansTest, DifferentBlocksAreNotKept) {
-  CollectiveCall call;
-  call.collective = Collective::kAllGather;
-  call.blocks = std::make_unique<CollectiveCall::Blocks>();
-  call.blocks->input = {1, 3, {}, {}};
-  call.blocks->output = {2, 0, {3, 5}, {0, 3}};
+// Every number of a call whose blocks differ shapes its plan.
+TEST_F(PlansTest, DifferentBlocksAreToldApart) {
+  const auto gather = [](std::vector<size_t> counts, std::vector<size_t> displs) {
+    CollectiveCall call;
+    call.collective = Collective::kAllGather;
+    call.blocks = std::make_unique<CollectiveCall::Blocks>();
+    call.blocks->input = {1, 3, {}, {}};
+    call.blocks->output = {2, 0, std::move(counts), std::move(displs)};
+    return call;
+  };
+  const CollectiveCall call = gather({3, 5}, {0, 3});
   BoundCall* const first = find(call);
-  ++first->holders;
-  BoundCall* const second = find(call);
-  ++second->holders;
-  EXPECT_NE(first, second);
-  plans_->release(first);
-  EXPECT_EQ(second->plan->layout.rounds(), 1u) << "the other one is untouched";
-  plans_->release(second);
+  EXPECT_EQ(find(gather({3, 5}, {0, 3})), first);
+  EXPECT_NE(find(gather({3, 4}, {0, 3})), first);
+  EXPECT_NE(find(gather({3, 5}, {0, 4})), first);
+  EXPECT_EQ(find(call), first) << "though not the last one used";
+  CollectiveCall other = gather({3, 5}, {0, 3});
+  other.counts_hash = 7;
+  EXPECT_NE(find(other), first);
+  CollectiveCall equal;
+  equal.collective = Collective::kAllGather;
+  equal.count = 3;
+  EXPECT_NE(find(equal), first);
 }
 
 TEST_F(PlansTest, PeerThatIsNotConnected) {
