@@ -33,6 +33,8 @@ WaitRungs rungs_for(WaitRungs rungs, const HostShare& share) {
   return rungs;
 }
 
+void yield_core() { sched_yield(); }
+
 bool WaitLadder::tick() {
   const uint32_t tick = ticks_;
   if (tick < rungs_.spins) {
@@ -42,7 +44,7 @@ bool WaitLadder::tick() {
   }
   if (tick - rungs_.spins < rungs_.yields) {
     ++ticks_;
-    sched_yield();
+    yield_core();
     return true;
   }
   block();

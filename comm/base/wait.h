@@ -27,6 +27,10 @@ struct HostShare {
 // Shortens the rungs for such ranks.
 WaitRungs rungs_for(WaitRungs rungs, const HostShare& share);
 
+// Lets others run on this core: the middle rung by itself, for whoever polls a few times before it
+// begins to wait.
+void yield_core();
+
 class WaitLadder {
  public:
   // `fd`: readable when polling again may help, -1 for none. Borrowed.

@@ -7,6 +7,12 @@
 #include "transports/waiter.h"
 
 namespace tutti {
+namespace {
+
+// Where ranks share cores each of these lets the others run.
+constexpr uint32_t kUncheckedYields = 64;
+
+}  // namespace
 
 Status check_any_thread(const Transport& transport, const std::string& who, const char* what) {
   const Capabilities& can = transport.capabilities();
@@ -177,8 +183,10 @@ Status Communicator::run(CollectiveCall&& call) {
   const Order collectives{};
   if (sequencer_.empty() && !ended_.load(std::memory_order_acquire)) {
     // Most calls end here: nothing is queued, so nothing needs a queue, and the peers are so near
-    // that no check is due before the first rung is over.
-    for (uint32_t spin = 0; spin <= rungs_.spins; ++spin) {
+    // that no check is due before the first rung is over, or for the time of a few yields.
+    const uint32_t yields = std::min(rungs_.yields, kUncheckedYields);
+    for (uint32_t tick = 0; tick <= rungs_.spins + yields; ++tick) {
+      if (tick > rungs_.spins) yield_core();
       const Operation::Progress progress = step(operation);
       if (progress == Operation::Progress::kDone) return Status();
       if (progress == Operation::Progress::kFailed) {
