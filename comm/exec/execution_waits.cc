@@ -34,6 +34,8 @@ Status health_of(const End& end, int* peer) {
 
 }  // namespace
 
+// Each end is asked twice: a peer may do all that is wanted of it and leave between the first
+// question and that after its health.
 Status Execution::health(int* peer) const {
   const uint32_t rounds = plan_->layout.rounds();
   for (const BoundLane& lane : plan_->lanes) {
@@ -41,17 +43,21 @@ Status Execution::health(int* peer) const {
     const BoundStep& step = plan_->steps[lane.first_step + lane.step];
     for (uint32_t k = 0; k < step.n_in; ++k) {
       const BoundOperand& o = plan_->operands[step.first + k];
-      if (step.op != Op::kOffer && is_missing(lane, o))
-        TUTTI_TRY(health_of(plan_->recvs[o.channel], peer));
+      if (step.op == Op::kOffer || !is_missing(lane, o)) continue;
+      Status status = health_of(plan_->recvs[o.channel], peer);
+      if (!status.ok() && is_missing(lane, o)) return status;
     }
-    for (uint32_t k = step.n_in; k < uint32_t{step.n_in} + step.n_out && step.op != Op::kOffer;
-         ++k) {
+    // Of the outputs those that have not been posted yet.
+    const uint32_t end = uint32_t{step.n_in} + step.n_out;
+    for (uint32_t k = step.n_in + lane.next_post; k < end && step.op != Op::kOffer; ++k) {
       const BoundOperand& o = plan_->operands[step.first + k];
       if (o.channel != kNoChannel) TUTTI_TRY(health_of(plan_->sends[o.channel], peer));
     }
   }
   for (const SendEnd& end : plan_->sends) {
-    if (end.channel->sent() < end.channel->posted()) TUTTI_TRY(health_of(end, peer));
+    if (end.channel->sent() == end.channel->posted()) continue;
+    Status status = health_of(end, peer);
+    if (!status.ok() && end.channel->sent() < end.channel->posted()) return status;
   }
   return Status();
 }

@@ -54,6 +54,7 @@ Status Communicator::health_of(const Operation& operation, int* peer) const {
   if (!control().left(-1)) return Status();
   *peer = operation.waiting_for();
   if (*peer < 0 || *peer == rank() || !control().left(*peer)) return Status();
+  if (operation.waiting_for() != *peer) return Status();  // it did what was wanted, then left
   return tutti::error(Code::kRemoteError, "rank %d has left: %s", *peer,
                       control().why_left(*peer).c_str());
 }

@@ -247,6 +247,7 @@ TEST_F(ShmProcesses, DeathIsSeenOnTheWayToItsMemory) {
 
 // A child of the peer, which has inherited its sockets.
 TEST_F(ShmProcesses, DeathIsSeenThoughAChildLives) {
+  if (!kernel_watches_processes()) GTEST_SKIP() << "pidfd_open is forbidden here";
   ASSERT_NO_FATAL_FAILURE(start([](Transport&, SendChannel&, RecvChannel&) {
     if (fork() == 0) {
       sleep(10);
@@ -262,6 +263,7 @@ TEST_F(ShmProcesses, DeathIsSeenThoughAChildLives) {
 }
 
 TEST_F(ShmProcesses, FetchingFromAPeerThatHasDiedFails) {
+  if (!kernel_reads_processes()) GTEST_SKIP() << "process_vm_readv is forbidden here";
   ASSERT_NO_FATAL_FAILURE(start([](Transport& transport, SendChannel& send, RecvChannel& recv) {
     // By then the parent has found out that it may read here.
     if (!wait_for(transport, [&] { return recv.view() != nullptr; })) _exit(6);
