@@ -12,6 +12,8 @@ namespace {
 
 // An attempt to reach another control plane takes no longer than this.
 constexpr int64_t kDialNs = 5'000'000'000;
+// A process that ends waits no longer than this for what it still has to say to be on its way.
+constexpr int64_t kLastWordNs = 500'000'000;
 
 }  // namespace
 
@@ -22,6 +24,13 @@ ControlPlane::~ControlPlane() { stop(); }
 void ControlPlane::stop() {
   {
     MutexLock lock(mutex_);
+    // A rank that fails tells its peers why on links that it may have to make first; without that
+    // word they would blame it for leaving.
+    const Deadline deadline = Deadline::after_ns(kLastWordNs);
+    while (thread_.joinable() && has_unsaid() && !deadline.expired(now_ns())) {
+      wake();
+      (void)answered_.wait(mutex_, deadline);
+    }
     stopping_ = true;
     answered_.notify_all();
   }
@@ -30,6 +39,13 @@ void ControlPlane::stop() {
   MutexLock lock(mutex_);
   links_.clear();
   listeners_.clear();
+}
+
+bool ControlPlane::has_unsaid() const {
+  return std::any_of(links_.begin(), links_.end(), [](const std::unique_ptr<Link>& link) {
+    if (link->closed) return false;
+    return link->dial != nullptr ? !link->waiting.empty() : link->connection->has_unsent();
+  });
 }
 
 void ControlPlane::wake() {

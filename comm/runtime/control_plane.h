@@ -86,6 +86,7 @@ class ControlPlane {
   void wait_for_work();
   void wake();
   void accept(Accepted accepted) TUTTI_REQUIRES(mutex_);
+  bool has_unsaid() const TUTTI_REQUIRES(mutex_);
   void go_on(Link* link) TUTTI_REQUIRES(mutex_);
   void dial_on(Link* link) TUTTI_REQUIRES(mutex_);
   void close(Link* link, const std::string& why) TUTTI_REQUIRES(mutex_);

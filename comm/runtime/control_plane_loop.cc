@@ -26,6 +26,7 @@ void ControlPlane::run() {
     links_.erase(std::remove_if(links_.begin(), links_.end(),
                                 [](const std::unique_ptr<Link>& link) { return link->closed; }),
                  links_.end());
+    answered_.notify_all();  // stop() waits for words to be said
   }
 }
 
