@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/base/check.h"
+#include "transports/ring/capabilities.h"
 #include "transports/ring/channel.h"
 #include "transports/ring/ending.h"
 
@@ -14,27 +15,6 @@ namespace {
 
 constexpr std::string_view kAddressPrefix = "inproc:";
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr int kMaxParts = 1024;
-// What a message's tag can say.
-constexpr size_t kMaxMessageBytes = (size_t{1} << 56) - 1;
-
-// For ranks with a core each; with more ranks than cores nobody spins (rungs_for). 2000 spins are
-// some 60 us, longer than a peer's share of a megabyte takes; 8-byte round trips are the same from
-// 50 spins up. With one core for both ranks a spin rung of 2000 / 200 / 50 would cost 107 / 13 / 5
-// us per round trip. A yield is about 0.3 us alone, and 200 of them give way to naps, which are 50
-// us late, after 60 us.
-constexpr WaitRungs kRungs = {2000, 2000};
-
-Capabilities make_capabilities() {
-  Capabilities c;
-  c.slots = kRingSlots;
-  c.max_message_bytes = kMaxMessageBytes;
-  c.max_parts = kMaxParts;
-  c.view = true;
-  c.place = true;
-  c.rungs = kRungs;
-  return c;
-}
 
 }  // namespace
 
@@ -44,7 +24,7 @@ InprocTransport::InprocTransport(std::shared_ptr<InprocDomain> domain, int numbe
       door_(std::make_shared<OwnDoor>(door_memory_.get(), door_memory_, OwnDoor::Reach::kProcess,
                                       "inproc")),
       id_(domain_->add_endpoint({door_memory_, bell_.shared_fd()})),
-      capabilities_(make_capabilities()) {}
+      capabilities_(ring_capabilities()) {}
 
 InprocTransport::~InprocTransport() {
   std::vector<void*> blocks;

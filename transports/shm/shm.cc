@@ -5,27 +5,16 @@
 #include <vector>
 
 #include "comm/base/check.h"
+#include "transports/ring/capabilities.h"
 #include "transports/ring/channel.h"
 #include "transports/ring/ending.h"
 
 namespace tutti {
 namespace {
 
-constexpr int kMaxParts = 1024;
-constexpr size_t kMaxMessageBytes = (size_t{1} << 56) - 1;  // what a message's tag can say
-
-// As between threads (inproc.cc).
-constexpr WaitRungs kRungs = {2000, 2000};
-
 Capabilities make_capabilities() {
-  Capabilities c;
-  c.slots = kRingSlots;
-  c.max_message_bytes = kMaxMessageBytes;
-  c.max_parts = kMaxParts;
-  c.view = true;
-  c.place = true;
-  c.fetch = true;
-  c.rungs = kRungs;
+  Capabilities c = ring_capabilities();
+  c.fetch = true;  // memory that peers have not mapped
   return c;
 }
 

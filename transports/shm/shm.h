@@ -69,7 +69,7 @@ class ShmTransport final : public Transport {
   }
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  // Peers copy it through the kernel; there is nothing to prepare.
+  // Its messages are copied like those of any other memory; there is nothing to prepare.
   Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
     return registrations_.add(base, bytes, handle);
   }
