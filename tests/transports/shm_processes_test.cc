@@ -248,13 +248,18 @@ TEST_F(ShmProcesses, DeathIsSeenOnTheWayToItsMemory) {
 // A child of the peer, which has inherited its sockets.
 TEST_F(ShmProcesses, DeathIsSeenThoughAChildLives) {
   if (!kernel_watches_processes()) GTEST_SKIP() << "pidfd_open is forbidden here";
-  ASSERT_NO_FATAL_FAILURE(start([](Transport&, SendChannel&, RecvChannel&) {
+  int life[2];  // the child's child lives until we close our end
+  ASSERT_EQ(pipe(life), 0);
+  ASSERT_NO_FATAL_FAILURE(start([life](Transport&, SendChannel&, RecvChannel&) {
     if (fork() == 0) {
-      sleep(10);
-      _exit(0);
+      close(life[1]);
+      char nothing;
+      _exit(read(life[0], &nothing, 1) == 0 ? 0 : 1);
     }
     raise(SIGKILL);
   }));
+  close(life[0]);
+  const UniqueFd end_of_life(life[1]);
   int status = 0;
   ASSERT_EQ(waitpid(child_, &status, 0), child_);
   child_ = 0;
