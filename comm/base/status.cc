@@ -45,10 +45,18 @@ const char* code_name(Code code) {
   return "unknown result code";
 }
 
+Status::Status(Code code, std::string text) {
+  if (code != Code::kOk) failure_ = std::make_unique<Failure>(Failure{code, std::move(text)});
+}
+
+std::unique_ptr<Status::Failure> Status::copy() const {
+  return std::make_unique<Failure>(*failure_);
+}
+
 const std::string& Status::text() const {
   // Function-local and const: the one empty text every success shares.
   static const std::string kEmpty;
-  return text_ ? *text_ : kEmpty;
+  return failure_ ? failure_->text : kEmpty;
 }
 
 Status error(Code code, const char* format, ...) {

@@ -40,24 +40,26 @@ const char* code_name(Code code);
 class [[nodiscard]] Status {
  public:
   Status() = default;
-  Status(Code code, std::string text)
-      : code_(code), text_(std::make_unique<std::string>(std::move(text))) {}
-  Status(const Status& other) { *this = other; }
+  Status(Code code, std::string text);
+  Status(const Status& other) : failure_(other.ok() ? nullptr : other.copy()) {}
   Status& operator=(const Status& other) {
-    code_ = other.code_;
-    text_ = other.text_ ? std::make_unique<std::string>(*other.text_) : nullptr;
+    failure_ = other.ok() ? nullptr : other.copy();
     return *this;
   }
   Status(Status&&) = default;
   Status& operator=(Status&&) = default;
 
-  bool ok() const { return code_ == Code::kOk; }
-  Code code() const { return code_; }
+  bool ok() const { return failure_ == nullptr; }
+  Code code() const { return ok() ? Code::kOk : failure_->code; }
   const std::string& text() const;
 
  private:
-  Code code_ = Code::kOk;
-  std::unique_ptr<std::string> text_;
+  struct Failure {
+    Code code;
+    std::string text;
+  };
+  std::unique_ptr<Failure> copy() const;
+  std::unique_ptr<Failure> failure_;  // null for kOk: all that the common case carries about
 };
 
 // printf-style constructor of a failure.

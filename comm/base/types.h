@@ -42,16 +42,37 @@ enum class ReduceOp : uint8_t {
 };
 inline constexpr int kNumReduceOps = 9;
 
-size_t size_of(DataType dtype);
 const char* name_of(DataType dtype);  // "f32", "bf16", ... static storage
 const char* name_of(ReduceOp op);     // "sum", "avg", ...
 std::optional<DataType> parse_data_type(std::string_view name);
 std::optional<ReduceOp> parse_reduce_op(std::string_view name);
 
-bool is_float(DataType dtype);  // any width, fp8 included
+// Bytes of one element.
+constexpr size_t size_of(DataType dtype) {
+  constexpr uint8_t kBytes[kNumDataTypes] = {1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8, 1, 1, 1};
+  return kBytes[static_cast<size_t>(dtype)];
+}
+
+// Any width, fp8 included.
+constexpr bool is_float(DataType dtype) {
+  return dtype >= DataType::kFloat16 && dtype <= DataType::kFloat8e5m2;
+}
 
 // Whether (dtype, op) is defined (docs/numbers.md): bitwise operators on floats, avg and premul on
 // bool, premul on integers are refused; every other cell is right.
-bool is_defined(DataType dtype, ReduceOp op);
+constexpr bool is_defined(DataType dtype, ReduceOp op) {
+  switch (op) {
+    case ReduceOp::kBand:
+    case ReduceOp::kBor:
+    case ReduceOp::kBxor:
+      return !is_float(dtype);
+    case ReduceOp::kAvg:
+      return dtype != DataType::kBool;
+    case ReduceOp::kPreMulSum:
+      return is_float(dtype);
+    default:
+      return true;
+  }
+}
 
 }  // namespace tutti

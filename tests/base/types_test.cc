@@ -52,7 +52,7 @@ TEST(Types, DefinedTable) {
 
 TEST(TypesDeathTest, ValuesOutsideTheEnumAreBugs) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_DEATH(size_of(static_cast<DataType>(kNumDataTypes)), "internal check failed");
+  EXPECT_DEATH(name_of(static_cast<DataType>(kNumDataTypes)), "internal check failed");
   EXPECT_DEATH(name_of(static_cast<ReduceOp>(kNumReduceOps)), "internal check failed");
 }
 
