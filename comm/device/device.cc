@@ -152,18 +152,18 @@ Status Device::reduce(const ReduceCall& call, tutti_stream stream,
   if (api_.reduce == nullptr) {
     return error(Code::kUnsupported, "device \"%s\" has no reduction", api_.name);
   }
-  tutti_reduce_args args = {};
-  args.struct_size = sizeof args;
-  args.dtype = static_cast<uint32_t>(call.dtype);
-  args.op = static_cast<uint32_t>(call.op);
-  args.divisor = call.divisor;
-  args.stores = static_cast<uint32_t>(call.stores);
-  args.nsrc = static_cast<uint32_t>(call.nsrc);
-  args.ndst = static_cast<uint32_t>(call.ndst);
-  args.count = call.count;
-  args.src = call.src;
-  args.dst = call.dst;
-  args.scalar = scalar;
+  const tutti_reduce_args args = {sizeof args,
+                                  static_cast<uint32_t>(call.dtype),
+                                  static_cast<uint32_t>(call.op),
+                                  call.divisor,
+                                  static_cast<uint32_t>(call.stores),
+                                  static_cast<uint32_t>(call.nsrc),
+                                  static_cast<uint32_t>(call.ndst),
+                                  0,
+                                  call.count,
+                                  call.src,
+                                  call.dst,
+                                  scalar};
   return check(api_.reduce(dev_, &args, stream), "reduce");
 }
 

@@ -151,7 +151,7 @@ tutti_status copy_memory(tutti_dev* dev, void* dst, const void* src, size_t byte
   if (bytes == 0) return TUTTI_OK;
   if (dst == nullptr || src == nullptr) return null_argument("copy");
   if (s == nullptr) {
-    std::memmove(dst, src, bytes);
+    copy(src, &dst, 1, bytes, Stores::kCached);
     return TUTTI_OK;
   }
   const HostMemory& memory = device_of(dev)->memory;
@@ -292,17 +292,17 @@ tutti_status check_arguments(tutti_dev* dev, const tutti_reduce_args& a) {
 
 tutti_status reduce_memory(tutti_dev* dev, const tutti_reduce_args* args, tutti_stream s) {
   if (dev == nullptr || args == nullptr) return null_argument("reduce");
-  tutti_reduce_args a;
-  if (!take_reduce_arguments(args, &a))
-    return fail(TUTTI_E_ARG, "reduce: struct_size is too small");
-  const tutti_status status = check_arguments(dev, a);
+  tutti_reduce_args room;
+  const tutti_reduce_args* const a = take_reduce_arguments(args, &room);
+  if (a == nullptr) return fail(TUTTI_E_ARG, "reduce: struct_size is too small");
+  const tutti_status status = check_arguments(dev, *a);
   if (status != TUTTI_OK) return status;
   return guarded("reduce", [&]() -> tutti_status {
     if (s == nullptr) {
-      run_reduce(a);
+      run_reduce(*a);
       return TUTTI_OK;
     }
-    auto deferred = std::make_shared<DeferredReduce>(a);
+    auto deferred = std::make_shared<DeferredReduce>(*a);
     device_of(dev)->streams.enqueue(stream_of(s), [deferred] { deferred->run(); });
     return TUTTI_OK;
   });

@@ -10,15 +10,13 @@
 
 namespace tutti {
 
-bool take_reduce_arguments(const tutti_reduce_args* from, tutti_reduce_args* to) {
-  if (from->struct_size == sizeof *to) {  // of our own time
-    *to = *from;
-    return true;
-  }
-  *to = {};
-  if (from->struct_size < offsetof(tutti_reduce_args, scalar)) return false;
-  std::memcpy(to, from, std::min<size_t>(from->struct_size, sizeof *to));
-  return true;
+const tutti_reduce_args* take_reduce_arguments(const tutti_reduce_args* from,
+                                               tutti_reduce_args* room) {
+  if (from->struct_size == sizeof *room) return from;
+  *room = {};
+  if (from->struct_size < offsetof(tutti_reduce_args, scalar)) return nullptr;
+  std::memcpy(room, from, std::min<size_t>(from->struct_size, sizeof *room));
+  return room;
 }
 
 void run_reduce(const tutti_reduce_args& a) {

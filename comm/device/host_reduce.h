@@ -10,8 +10,10 @@
 
 namespace tutti {
 
-// The arguments of any version of the struct, those that it lacks zeroed. False: too short.
-bool take_reduce_arguments(const tutti_reduce_args* from, tutti_reduce_args* to);
+// The arguments of any version of the struct, those that it lacks zeroed: `from` itself when it is
+// of our version, else a copy in `room`. Null: too short.
+const tutti_reduce_args* take_reduce_arguments(const tutti_reduce_args* from,
+                                               tutti_reduce_args* room);
 
 void run_reduce(const tutti_reduce_args& args);
 

@@ -106,8 +106,7 @@ Execution::StepResult Execution::run_step(BoundLane& lane, const BoundStep& step
   return run_kernel(lane, step);
 }
 
-// Whether the step must wait for another lane, or for a peer to give back a place it writes.
-bool Execution::waits(const BoundLane& lane, const BoundStep& step) const {
+bool Execution::still_waits(const BoundLane& lane, const BoundStep& step) const {
   if (step.wait_lane != kNoLane) {
     const BoundLane& other = plan_->lanes[step.wait_lane];
     if (other.round < lane.round || (other.round == lane.round && other.step <= step.wait_step)) {

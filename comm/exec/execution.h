@@ -84,7 +84,11 @@ class Execution {
   StepResult run_kernel(BoundLane& lane, const BoundStep& step);
   StepResult run_local(const BoundStep& step);
   void run_offer(const BoundLane& lane, const BoundStep& step);
-  bool waits(const BoundLane& lane, const BoundStep& step) const;
+  // Whether the step must wait for another lane, or for a peer to give back a place it writes.
+  bool waits(const BoundLane& lane, const BoundStep& step) const {
+    return (step.wait_lane != kNoLane || step.num_lent != 0) && still_waits(lane, step);
+  }
+  bool still_waits(const BoundLane& lane, const BoundStep& step) const;
   bool is_missing(const BoundLane& lane, const BoundOperand& input) const;
   StepResult gather_inputs(BoundLane& lane, const BoundStep& step);
   StepResult check(const RecvEnd& end, const BoundLane& lane, const BoundOperand& operand,

@@ -91,6 +91,9 @@ Status Execution::compute_span(const BoundStep& step, size_t bytes, int num_dst)
   if (left == 0) return Status();
   traffic_.bytes_loaded += bytes;
   traffic_.bytes_stored += bytes * static_cast<size_t>(left);
+  if (left == 1 && how_.stores == Stores::kCached) {
+    return device_->copy(dst_[0], src_[0], bytes, nullptr);
+  }
   // One source and several destinations in one pass: a fold of one term.
   const ReduceCall copy{src_.data(),    1, dst_.data(), left, bytes, DataType::kUint8,
                         ReduceOp::kSum, 0, how_.stores};
