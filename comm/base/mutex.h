@@ -5,9 +5,10 @@
 //   std::vector<int> queue_ TUTTI_GUARDED_BY(mutex_);
 //   void push_locked(int v) TUTTI_REQUIRES(mutex_);
 //
-// g++ ignores the annotations. Nothing here is for the data path, which takes no locks.
+// g++ ignores the annotations. The data path takes no locks.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -47,16 +48,40 @@ class TUTTI_CAPABILITY("mutex") Mutex {
   std::mutex mutex_;
 };
 
-// Holds a mutex for a scope.
+// For what is free nearly always when it is asked for, on the path of every operation: one exchange
+// to lock, a store to unlock. Who finds it taken waits up the ladder (wait.h).
+class TUTTI_CAPABILITY("mutex") LadderMutex {
+ public:
+  LadderMutex() = default;
+  LadderMutex(const LadderMutex&) = delete;
+  LadderMutex& operator=(const LadderMutex&) = delete;
+
+  void lock() TUTTI_ACQUIRE() {
+    if (!taken_.exchange(true, std::memory_order_acquire)) return;
+    lock_slowly();
+  }
+  void unlock() TUTTI_RELEASE() { taken_.store(false, std::memory_order_release); }
+  bool try_lock() TUTTI_TRY_ACQUIRE(true) {
+    return !taken_.load(std::memory_order_relaxed) &&
+           !taken_.exchange(true, std::memory_order_acquire);
+  }
+
+ private:
+  void lock_slowly();
+  std::atomic<bool> taken_{false};
+};
+
+// Holds a mutex of either kind for a scope.
+template <typename Kind>
 class TUTTI_SCOPED_CAPABILITY MutexLock {
  public:
-  explicit MutexLock(Mutex& mutex) TUTTI_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  explicit MutexLock(Kind& mutex) TUTTI_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
   ~MutexLock() TUTTI_RELEASE() { mutex_.unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;
 
  private:
-  Mutex& mutex_;
+  Kind& mutex_;
 };
 
 // Waits may end early for no reason: wait in a loop that checks the guarded condition.
