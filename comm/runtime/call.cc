@@ -33,10 +33,8 @@ uint64_t fingerprint(const CollectiveCall& call, int nranks, uint64_t plan_id) {
   return hash64(&key, sizeof key, call.counts_hash);
 }
 
-CallRecord record_of(const CollectiveCall& call, uint64_t sequence, uint64_t fingerprint,
-                     uint64_t algorithm) {
+CallRecord record_of(const CollectiveCall& call, uint64_t fingerprint, uint64_t algorithm) {
   CallRecord r;
-  r.sequence = sequence;
   r.fingerprint = fingerprint;
   r.count =
       call.equal() ? call.count : std::max(call.blocks->input.total(), call.blocks->output.total());

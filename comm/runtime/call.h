@@ -17,17 +17,22 @@ struct Scalar {
   alignas(8) unsigned char bytes[8] = {};
 };
 
-struct CollectiveCall {
+// What a plan depends on, where blocks are equal.
+struct CallShape {
   Collective collective = Collective::kBarrier;
   DataType dtype = DataType::kUint8;
   ReduceOp op = ReduceOp::kSum;
-  int root = 0;
   bool in_place = false;
+  int32_t root = 0;
+  size_t count = 0;  // per block
+  bool operator==(const CallShape&) const = default;
+};
+
+struct CollectiveCall : CallShape {
   bool counts_known_to_all = true;  // false: gather_v, scatter_v, all_to_all_v
   uint64_t counts_hash = 0;         // of the counts that all ranks know, when blocks differ
   const void* send = nullptr;
   void* recv = nullptr;
-  size_t count = 0;  // per block, when blocks are equal
   Scalar scalar;
   // Counts and displacements where blocks differ; null where all have `count` elements.
   struct Blocks {
@@ -53,8 +58,8 @@ struct CallRecord {
 // The hash that the first message of the operation carries; equal calls on all ranks give equal
 // fingerprints. `plan_id` stands for the algorithm and its parameters.
 uint64_t fingerprint(const CollectiveCall& call, int nranks, uint64_t plan_id);
-CallRecord record_of(const CollectiveCall& call, uint64_t sequence, uint64_t fingerprint,
-                     uint64_t algorithm);
+// With sequence 0.
+CallRecord record_of(const CollectiveCall& call, uint64_t fingerprint, uint64_t algorithm);
 
 // "all_reduce of 1000 f32 (sum, two_shot), call 7"
 std::string describe(const CallRecord& record);

@@ -19,28 +19,26 @@ CollectiveOperation::~CollectiveOperation() { comm_.plans().release(bound_); }
 
 Status CollectiveOperation::begin() {
   Plan& plan = *bound_->plan;
-  Result<void*> scratch = comm_.scratch(plan.scratch_bytes());
-  if (!scratch.ok()) return scratch.status();
-  RunBuffers buffers{const_cast<void*>(call_.send), call_.recv, scratch.value()};
-  Arithmetic how;
-  how.dtype = call_.dtype;
-  how.op = call_.op;
-  if (call_.op == ReduceOp::kAvg || call_.op == ReduceOp::kPreMulSum) how.op = ReduceOp::kSum;
-  if (call_.op == ReduceOp::kAvg && comm_.nranks() > 1) {
-    how.divisor = static_cast<uint32_t>(comm_.nranks());
+  RunBuffers buffers{const_cast<void*>(call_.send), call_.recv, nullptr};
+  if (plan.scratch_bytes() > 0) {
+    Result<void*> scratch = comm_.scratch(plan.scratch_bytes());
+    if (!scratch.ok()) return scratch.status();
+    buffers.scratch = scratch.value();
   }
-  // Beyond the cache nobody will find the results there: write them past it.
-  if (plan.working_set() * static_cast<size_t>(comm_.nranks()) > comm_.cache_bytes()) {
-    how.stores = Stores::kStreaming;
-  }
-  if (is_reduction(call_.collective) && call_.op == ReduceOp::kPreMulSum) {
+  if (call_.op == ReduceOp::kPreMulSum && is_reduction(call_.collective)) {
     TUTTI_TRY(scale_input());
     buffers.input = scaled_.get();
   }
-  comm_.control().publish(record_of(call_, sequence_, bound_->fingerprint, bound_->algorithm));
-  comm_.execution().start(&plan, buffers, comm_.header(sequence_, bound_->fingerprint), how,
+  comm_.control().publish(record());
+  comm_.execution().start(&plan, buffers, comm_.header(sequence_, fingerprint()), bound_->how,
                           &comm_.device(), &comm_.gate());
   return Status();
+}
+
+CallRecord CollectiveOperation::record() const {
+  CallRecord record = bound_->record;
+  record.sequence = sequence_;
+  return record;
 }
 
 // The product is rounded to the type of the data, then summed like any other input.
@@ -87,8 +85,6 @@ Status CollectiveOperation::failure() const { return begun && !result.ok() ? res
 Status CollectiveOperation::health(int* peer) const { return comm_.execution().health(peer); }
 int CollectiveOperation::waiting_for() const { return comm_.execution().waiting_for(); }
 
-std::string CollectiveOperation::describe() const {
-  return tutti::describe(record_of(call_, sequence_, bound_->fingerprint, bound_->algorithm));
-}
+std::string CollectiveOperation::describe() const { return tutti::describe(record()); }
 
 }  // namespace tutti

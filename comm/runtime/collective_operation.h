@@ -26,11 +26,12 @@ class CollectiveOperation final : public Operation {
   std::string describe() const override;
   int64_t sequence() const override { return static_cast<int64_t>(sequence_); }
   void set_sequence(uint64_t number) override { sequence_ = number; }
-  uint64_t fingerprint() const override { return bound_->fingerprint; }
+  uint64_t fingerprint() const override { return bound_->record.fingerprint; }
   const CollectiveCall& call() const { return call_; }
 
  private:
   Status scale_input();
+  CallRecord record() const;
   Communicator& comm_;
   CollectiveCall call_;
   BoundCall* bound_;

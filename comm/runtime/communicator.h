@@ -91,7 +91,9 @@ class Communicator final : public Pollable {
   void poll() TUTTI_REQUIRES(drive_mutex_);
   // The slow checks: abort, failures of peers, deadlines. Ends the communicator when one hits.
   void check() TUTTI_REQUIRES(drive_mutex_);
-  LadderMutex& drive_mutex() TUTTI_THREAD_ANNOTATION(lock_returned(drive_mutex_)) { return drive_mutex_; }
+  LadderMutex& drive_mutex() TUTTI_THREAD_ANNOTATION(lock_returned(drive_mutex_)) {
+    return drive_mutex_;
+  }
   bool idle() const { return pending_.load(std::memory_order_acquire) == 0; }
   // As idle(), but waits for a thread that has just ended the last operation to be out of here.
   bool drained();
@@ -100,6 +102,11 @@ class Communicator final : public Pollable {
   Status check_any_thread(const char* what) const;
 
   void abort();
+  // Whether error() has something to tell. Any thread, cheap.
+  bool in_trouble() const {
+    return ended_.load(std::memory_order_acquire) ||
+           abort_requested_.load(std::memory_order_acquire) || parts_.control->failed();
+  }
   // What ended the communicator, here or at a peer; ok while it is alive. The text names the memory
   // that the transport may still touch (Transport::still_lent) at this moment.
   Status error() const;
@@ -117,7 +124,6 @@ class Communicator final : public Pollable {
   const Device& device() const { return *parts_.device; }
   std::deque<SendOperation*>& self_sends(uint64_t tag) { return self_sends_[tag]; }
   Result<void*> scratch(size_t bytes);
-  size_t cache_bytes() const { return parts_.cache_bytes; }
   OpHeader header(uint64_t sequence, uint64_t fingerprint) const {
     return {static_cast<uint32_t>(parts_.id ^ parts_.id >> 32), static_cast<uint32_t>(sequence),
             fingerprint};

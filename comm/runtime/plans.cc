@@ -8,15 +8,19 @@
 namespace tutti {
 
 Plans::Plans(Transport& transport, uint64_t comm_id, int rank, std::vector<int> peers,
-             const Config& config)
+             const Config& config, size_t cache_bytes)
     : transport_(transport),
       comm_id_(comm_id),
       rank_(rank),
       peers_(std::move(peers)),
-      config_(config) {}
+      config_(config),
+      cache_bytes_(cache_bytes) {}
 
-size_t Plans::ShapeHash::operator()(const Shape& s) const {
-  return hash_combine(hash_combine(s.count, s.what), static_cast<uint32_t>(s.root));
+size_t Plans::ShapeHash::operator()(const CallShape& s) const {
+  const uint64_t what = static_cast<uint64_t>(s.collective) | static_cast<uint64_t>(s.dtype) << 8 |
+                        static_cast<uint64_t>(s.op) << 16 | uint64_t{s.in_place} << 24 |
+                        static_cast<uint64_t>(s.root) << 32;
+  return hash_combine(s.count, what);
 }
 
 namespace {
@@ -37,27 +41,20 @@ uint64_t hash_of(const CollectiveCall::Blocks& blocks) {
 
 }  // namespace
 
-Plans::Shape Plans::shape_of(const CollectiveCall& call) {
-  const uint32_t what = static_cast<uint32_t>(call.collective) |
-                        static_cast<uint32_t>(call.dtype) << 8 |
-                        static_cast<uint32_t>(call.op) << 16 | uint32_t{call.in_place} << 24;
-  if (call.equal()) return {call.count, what, call.root};
-  constexpr uint32_t kUnequal = 1u << 25;
-  const uint32_t known = uint32_t{call.counts_known_to_all} << 26;
-  return {hash_of(*call.blocks), what | kUnequal | known, call.root};
+CallShape Plans::shape_of(const CollectiveCall& call) {
+  CallShape shape = call;
+  if (!call.equal()) shape.count = hash_of(*call.blocks);
+  return shape;
 }
 
-// Equal shapes of blocks that differ are all but certainly, and not certainly, equal calls.
-bool Plans::is_for(const Cached& cached, const Shape& shape, const CollectiveCall& call) {
-  if (!(cached.shape == shape)) return false;
-  if (call.equal()) return true;
-  return cached.counts_hash == call.counts_hash && cached.blocks.input == call.blocks->input &&
+bool Plans::has_blocks_of(const Cached& cached, const CollectiveCall& call) {
+  return cached.counts_known == call.counts_known_to_all &&
+         cached.counts_hash == call.counts_hash && cached.blocks.input == call.blocks->input &&
          cached.blocks.output == call.blocks->output;
 }
 
-Result<BoundCall*> Plans::find(const CollectiveCall& call) {
-  const Shape shape = shape_of(call);
-  if (!cache_.empty() && is_for(cache_.front(), shape, call)) return &cache_.front().bound;
+Result<BoundCall*> Plans::look_up(const CollectiveCall& call) {
+  const CallShape shape = shape_of(call);
   const auto found = index_.find(shape);
   if (found != index_.end() && is_for(*found->second, shape, call)) {
     cache_.splice(cache_.begin(), cache_, found->second);
@@ -66,7 +63,8 @@ Result<BoundCall*> Plans::find(const CollectiveCall& call) {
   BoundCall bound;
   TUTTI_TRY(bind(call, &bound));
   make_room();
-  cache_.push_front({shape, std::move(bound), call.counts_hash, {}});
+  cache_.push_front(
+      {shape, std::move(bound), call.equal(), call.counts_known_to_all, call.counts_hash, {}});
   if (!call.equal()) cache_.front().blocks = *call.blocks;
   index_[shape] = cache_.begin();
   return &cache_.front().bound;
@@ -113,10 +111,24 @@ Status Plans::bind(const CollectiveCall& call, BoundCall* bound) {
       Plan::bind(schedule_, layout, transport_.capabilities(), *this);
   if (!plan.ok()) return plan.status();
   bound->plan = std::move(plan.value());
-  bound->algorithm = static_cast<uint64_t>(choice.algorithm - catalog().data());
-  bound->fingerprint =
-      fingerprint(call, nranks, bound->algorithm << 32 | static_cast<uint32_t>(choice.pieces));
+  bound->how = arithmetic_of(call, bound->plan->working_set());
+  const auto algorithm = static_cast<uint64_t>(choice.algorithm - catalog().data());
+  const uint64_t plan_id = algorithm << 32 | static_cast<uint32_t>(choice.pieces);
+  bound->record = record_of(call, fingerprint(call, nranks, plan_id), algorithm);
   return Status();
+}
+
+Arithmetic Plans::arithmetic_of(const CollectiveCall& call, size_t working_set) const {
+  Arithmetic how;
+  how.dtype = call.dtype;
+  how.op = call.op;
+  if (call.op == ReduceOp::kAvg || call.op == ReduceOp::kPreMulSum) how.op = ReduceOp::kSum;
+  if (call.op == ReduceOp::kAvg && peers_.size() > 1) {
+    how.divisor = static_cast<uint32_t>(peers_.size());
+  }
+  // Beyond the cache nobody will find the results there: write them past it.
+  if (working_set * peers_.size() > cache_bytes_) how.stores = Stores::kStreaming;
+  return how;
 }
 
 // Found by building schedules of several ranks, so remembered.

@@ -11,55 +11,67 @@
 #include <unordered_map>
 #include <vector>
 
+#include "comm/exec/execution.h"
 #include "comm/exec/plan.h"
 #include "comm/runtime/call.h"
 #include "comm/runtime/select.h"
 
 namespace tutti {
 
+// What calls of one shape have in common.
 struct BoundCall {
   std::unique_ptr<Plan> plan;
-  uint64_t fingerprint = 0;
-  uint64_t algorithm = 0;  // index in the catalogue
-  int holders = 0;         // operations that are queued or run with it
+  Arithmetic how;
+  CallRecord record;  // but for the sequence
+  int holders = 0;    // operations that are queued or run with it
 };
 
 class Plans final : public ChannelSource {
  public:
-  // `peers[r]`: transport-wide number of rank r. All references outlive this.
+  // `peers[r]`: transport-wide number of rank r. `cache_bytes`: of the last-level cache. All
+  // references outlive this.
   Plans(Transport& transport, uint64_t comm_id, int rank, std::vector<int> peers,
-        const Config& config);
+        const Config& config, size_t cache_bytes);
 
   // The plan for `call`, bound now if it is not cached. The caller counts itself among holders
   // while it needs it.
-  Result<BoundCall*> find(const CollectiveCall& call);
+  Result<BoundCall*> find(const CollectiveCall& call) {
+    // The same once more is what most calls ask for.
+    if (call.equal() && !cache_.empty() && is_for(cache_.front(), call, call)) {
+      return &cache_.front().bound;
+    }
+    return look_up(call);
+  }
   void release(BoundCall* bound) { --bound->holders; }
 
   Result<SendChannel*> send_channel(int peer, uint32_t lane) override;
   Result<RecvChannel*> recv_channel(int peer, uint32_t lane) override;
 
  private:
-  struct Shape {
-    uint64_t count;  // or the hash of blocks that differ
-    uint32_t what;   // collective, dtype, op, in_place, and whether blocks differ
-    int32_t root;
-    bool operator==(const Shape&) const = default;
-  };
   struct ShapeHash {
-    size_t operator()(const Shape& s) const;
+    size_t operator()(const CallShape& s) const;
   };
   struct Cached {
-    Shape shape;
+    CallShape shape;  // with the hash of blocks that differ for `count`
     BoundCall bound;
+    bool equal;
     // Where blocks differ.
+    bool counts_known;
     uint64_t counts_hash;
     CollectiveCall::Blocks blocks;
   };
   static constexpr size_t kMostCached = 128;
 
-  static Shape shape_of(const CollectiveCall& call);
-  static bool is_for(const Cached& cached, const Shape& shape, const CollectiveCall& call);
+  static CallShape shape_of(const CollectiveCall& call);
+  // Equal shapes of blocks that differ are all but certainly, and not certainly, equal calls.
+  static bool is_for(const Cached& cached, const CallShape& shape, const CollectiveCall& call) {
+    return cached.shape == shape && cached.equal == call.equal() &&
+           (call.equal() || has_blocks_of(cached, call));
+  }
+  static bool has_blocks_of(const Cached& cached, const CollectiveCall& call);
+  Result<BoundCall*> look_up(const CollectiveCall& call);
   Status bind(const CollectiveCall& call, BoundCall* bound);
+  Arithmetic arithmetic_of(const CollectiveCall& call, size_t working_set) const;
   void make_room();
   uint32_t slots_bound(const Algorithm& algorithm);
 
@@ -68,8 +80,9 @@ class Plans final : public ChannelSource {
   const int rank_;
   const std::vector<int> peers_;
   const Config& config_;
+  const size_t cache_bytes_;
   std::list<Cached> cache_;  // most recently used first
-  std::unordered_map<Shape, std::list<Cached>::iterator, ShapeHash> index_;
+  std::unordered_map<CallShape, std::list<Cached>::iterator, ShapeHash> index_;
   std::unordered_map<uint64_t, std::unique_ptr<SendChannel>> sends_;  // by lane << 32 | peer
   std::unordered_map<uint64_t, std::unique_ptr<RecvChannel>> recvs_;
   std::unordered_map<const Algorithm*, uint32_t> slots_;

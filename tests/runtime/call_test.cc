@@ -22,6 +22,11 @@ uint64_t index_of(Collective collective, const char* name) {
   return static_cast<uint64_t>(find_algorithm(collective, name) - catalog().data());
 }
 
+CallRecord numbered(uint64_t sequence, CallRecord record) {
+  record.sequence = sequence;
+  return record;
+}
+
 TEST(FingerprintTest, EveryFieldThatRanksShareCounts) {
   const CollectiveCall base = reduce_of_thousand();
   std::vector<uint64_t> prints = {fingerprint(base, 4, 1), fingerprint(base, 5, 1),
@@ -53,7 +58,8 @@ TEST(FingerprintTest, LocalFactsDoNotCount) {
 
 TEST(CallRecordTest, SaysWhatWasCalled) {
   CollectiveCall c = reduce_of_thousand();
-  const CallRecord record = record_of(c, 7, 99, index_of(Collective::kAllReduce, "two_shot"));
+  const CallRecord record =
+      numbered(7, record_of(c, 99, index_of(Collective::kAllReduce, "two_shot")));
   EXPECT_EQ(record.sequence, 7u);
   EXPECT_EQ(record.fingerprint, 99u);
   EXPECT_EQ(record.count, 1000u);
@@ -67,11 +73,12 @@ TEST(CallRecordTest, RootsMovementsAndBarriers) {
   c.dtype = DataType::kBfloat16;
   c.root = 3;
   c.count = 5;
-  EXPECT_EQ(describe(record_of(c, 0, 0, index_of(Collective::kBroadcast, "chain"))),
+  EXPECT_EQ(describe(record_of(c, 0, index_of(Collective::kBroadcast, "chain"))),
             "broadcast of 5 bf16 (chain) root 3, call 0");
   EXPECT_EQ(describe(c), "broadcast of 5 bf16");
   CollectiveCall barrier;
-  EXPECT_EQ(describe(record_of(barrier, 12, 0, index_of(Collective::kBarrier, "dissemination"))),
+  EXPECT_EQ(describe(numbered(
+                12, record_of(barrier, 0, index_of(Collective::kBarrier, "dissemination")))),
             "barrier, call 12");
   EXPECT_EQ(describe(barrier), "barrier");
 }
@@ -83,7 +90,7 @@ TEST(CallRecordTest, BlocksThatDifferCountInAll) {
   c.blocks = std::make_unique<CollectiveCall::Blocks>();
   c.blocks->input = {1, 20, {}, {}};
   c.blocks->output = {3, 0, {10, 20, 0}, {0, 10, 30}};
-  const CallRecord record = record_of(c, 1, 0, index_of(Collective::kAllGather, "ring"));
+  const CallRecord record = numbered(1, record_of(c, 0, index_of(Collective::kAllGather, "ring")));
   EXPECT_EQ(record.count, 30u);
   EXPECT_EQ(describe(record), "all_gather_v of 30 i64 (ring), call 1");
 }

@@ -11,12 +11,14 @@
 namespace tutti {
 namespace {
 
+constexpr size_t kCacheBytes = 1 << 20;
+
 class PlansTest : public testing::Test {
  protected:
   PlansTest() : domain_(InprocDomain::create()), mine_(domain_, 0), peer_(domain_, 1) {
     EXPECT_TRUE(mine_.connect(1, peer_.address()).ok());
     config_ = load_config({}).value();
-    plans_ = std::make_unique<Plans>(mine_, 5, 0, std::vector<int>{0, 1}, config_);
+    plans_ = std::make_unique<Plans>(mine_, 5, 0, std::vector<int>{0, 1}, config_, kCacheBytes);
   }
   static CollectiveCall all_reduce(size_t count) {
     CollectiveCall call;
@@ -69,7 +71,7 @@ TEST_F(PlansTest, WhatShapesAPlan) {
   std::set<uint64_t> fingerprints;
   for (const CollectiveCall& c : calls) {
     plans.insert(find(c)->plan.get());
-    fingerprints.insert(find(c)->fingerprint);
+    fingerprints.insert(find(c)->record.fingerprint);
   }
   EXPECT_EQ(plans.size(), calls.size());
   EXPECT_EQ(fingerprints.size(), calls.size());
@@ -77,7 +79,7 @@ TEST_F(PlansTest, WhatShapesAPlan) {
   CollectiveCall in_place = all_reduce(1000);
   in_place.in_place = true;
   EXPECT_NE(find(in_place)->plan.get(), find(all_reduce(1000))->plan.get());
-  EXPECT_EQ(find(in_place)->fingerprint, find(all_reduce(1000))->fingerprint);
+  EXPECT_EQ(find(in_place)->record.fingerprint, find(all_reduce(1000))->record.fingerprint);
 }
 
 TEST_F(PlansTest, HeldPlansStay) {
@@ -127,7 +129,7 @@ TEST_F(PlansTest, DifferentBlocksAreToldApart) {
 }
 
 TEST_F(PlansTest, PeerThatIsNotConnected) {
-  Plans lonely(mine_, 6, 0, {0, 9}, config_);
+  Plans lonely(mine_, 6, 0, {0, 9}, config_, kCacheBytes);
   const auto found = lonely.find(all_reduce(10));
   ASSERT_FALSE(found.ok());
   EXPECT_EQ(found.status().code(), Code::kInvalidUsage);
