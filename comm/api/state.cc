@@ -78,7 +78,10 @@ tuttiResult_t report(const Status& status) {
   return static_cast<tuttiResult_t>(status.code());
 }
 
-Status check_handle(tuttiComm_t handle, const char* function) {
+namespace {
+
+// What is wrong with a handle that is not alive; kOk for one that is on the way or has failed.
+[[gnu::cold]] Status why_no_handle(tuttiComm_t handle, const char* function) {
   TUTTI_TRY(check_process());
   if (handle == nullptr) return error(Code::kInvalidArgument, "%s: comm is NULL", function);
   switch (handle->state.load(std::memory_order_acquire)) {
@@ -93,7 +96,7 @@ Status check_handle(tuttiComm_t handle, const char* function) {
   }
 }
 
-Status check_ready(const tuttiComm& handle, const char* function) {
+[[gnu::cold]] Status why_not_ready(const tuttiComm& handle, const char* function) {
   switch (handle.state.load(std::memory_order_acquire)) {
     case tuttiComm::kCreating:
       return error(Code::kInvalidUsage,
@@ -110,9 +113,24 @@ Status check_ready(const tuttiComm& handle, const char* function) {
   return error(Code::kInvalidUsage, "%s: %s was finalized", function, handle.comm->who().c_str());
 }
 
-// A non-blocking creation that has ended hands over its communicator.
-void settle(tuttiComm& handle) {
-  if (handle.state.load(std::memory_order_acquire) != tuttiComm::kCreating) return;
+bool is_alive(const tuttiComm& handle) {
+  return handle.state.load(std::memory_order_acquire) == tuttiComm::kAlive;
+}
+
+}  // namespace
+
+Status check_handle(tuttiComm_t handle, const char* function) {
+  const bool good = !forked.load(std::memory_order_relaxed) && handle != nullptr;
+  return good && is_alive(*handle) ? Status() : why_no_handle(handle, function);
+}
+
+Status check_ready(const tuttiComm& handle, const char* function) {
+  const bool good = is_alive(handle) && !handle.comm->in_trouble() &&
+                    !handle.finalized.load(std::memory_order_relaxed);
+  return good ? Status() : why_not_ready(handle, function);
+}
+
+void settle_creation(tuttiComm& handle) {
   MutexLock lock(handle.settling);
   if (handle.state.load(std::memory_order_acquire) != tuttiComm::kCreating) return;
   if (!handle.creation->ended()) return;

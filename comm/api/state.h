@@ -107,7 +107,10 @@ class Entry {
 };
 
 // Takes over from a non-blocking creation that has ended. Any thread.
-void settle(tuttiComm& handle);
+void settle_creation(tuttiComm& handle);
+inline void settle(tuttiComm& handle) {
+  if (handle.state.load(std::memory_order_acquire) == tuttiComm::kCreating) settle_creation(handle);
+}
 
 // The checks of Entry that any thread may make at any time.
 Status check_handle(tuttiComm_t handle, const char* function);

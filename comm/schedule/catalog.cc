@@ -97,23 +97,6 @@ std::optional<Collective> parse_collective(std::string_view name) {
   return std::nullopt;
 }
 
-bool is_rooted(Collective collective) {
-  switch (collective) {
-    case Collective::kReduce:
-    case Collective::kBroadcast:
-    case Collective::kGather:
-    case Collective::kScatter:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool is_reduction(Collective collective) {
-  return collective == Collective::kAllReduce || collective == Collective::kReduce ||
-         collective == Collective::kReduceScatter;
-}
-
 void make_schedule(const Algorithm& algorithm, const Params& params, Schedule* out) {
   algorithm.build(params, out);
   fuse(out);

@@ -34,8 +34,14 @@ std::span<const Algorithm> algorithms_of(Collective collective);
 
 const char* name_of(Collective collective);  // "all_reduce", ... static storage
 std::optional<Collective> parse_collective(std::string_view name);
-bool is_rooted(Collective collective);
-bool is_reduction(Collective collective);
+constexpr bool is_rooted(Collective collective) {
+  return collective == Collective::kReduce || collective == Collective::kBroadcast ||
+         collective == Collective::kGather || collective == Collective::kScatter;
+}
+constexpr bool is_reduction(Collective collective) {
+  return collective == Collective::kAllReduce || collective == Collective::kReduce ||
+         collective == Collective::kReduceScatter;
+}
 
 // The schedule that is executed: built, then fused, then offers added. Pure; reuses out's memory.
 void make_schedule(const Algorithm& algorithm, const Params& params, Schedule* out);

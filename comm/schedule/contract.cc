@@ -2,28 +2,6 @@
 
 namespace tutti {
 
-uint32_t input_blocks(Collective collective, int nranks) {
-  switch (collective) {
-    case Collective::kReduceScatter:
-    case Collective::kScatter:
-    case Collective::kAllToAll:
-      return static_cast<uint32_t>(nranks);
-    default:
-      return 1;
-  }
-}
-
-uint32_t output_blocks(Collective collective, int nranks) {
-  switch (collective) {
-    case Collective::kAllGather:
-    case Collective::kGather:
-    case Collective::kAllToAll:
-      return static_cast<uint32_t>(nranks);
-    default:
-      return 1;
-  }
-}
-
 bool has_input(const Schedule& s, int rank) {
   switch (s.collective) {
     case Collective::kBarrier:

@@ -9,8 +9,18 @@
 namespace tutti {
 
 // Number of blocks of input and output of a collective over nranks ranks.
-uint32_t input_blocks(Collective collective, int nranks);
-uint32_t output_blocks(Collective collective, int nranks);
+constexpr uint32_t input_blocks(Collective collective, int nranks) {
+  const bool one_for_each_rank = collective == Collective::kReduceScatter ||
+                                 collective == Collective::kScatter ||
+                                 collective == Collective::kAllToAll;
+  return one_for_each_rank ? static_cast<uint32_t>(nranks) : 1;
+}
+constexpr uint32_t output_blocks(Collective collective, int nranks) {
+  const bool one_of_each_rank = collective == Collective::kAllGather ||
+                                collective == Collective::kGather ||
+                                collective == Collective::kAllToAll;
+  return one_of_each_rank ? static_cast<uint32_t>(nranks) : 1;
+}
 
 // Whether `rank` has an input (an output) at all: only the root scatters, only the root gathers.
 bool has_input(const Schedule& s, int rank);
