@@ -29,6 +29,8 @@ Result<std::unique_ptr<Transport>> make_shm(const TransportContext& context) {
   options.nranks = context.nranks;
   options.patience = context.patience;
   options.log = context.log;
+  options.blocks = context.blocks;
+  options.buffer_cap = context.buffer_cap;
   return ShmTransport::open(context.number, context.secret, context.regions, options);
 }
 
@@ -51,6 +53,10 @@ std::span<const char* const> builtin_transport_names() { return kNames; }
 std::shared_ptr<InprocDomain> make_inproc_domain() { return InprocDomain::create(); }
 
 std::shared_ptr<OwnRegions> make_shared_regions() { return std::make_shared<OwnRegions>(); }
+
+std::shared_ptr<BlockPool> make_block_pool(const std::shared_ptr<OwnRegions>& regions) {
+  return std::make_shared<BlockPool>(regions);
+}
 
 Result<void*> allocate_shared(OwnRegions& regions, size_t bytes) {
   return regions.add(bytes, OwnRegions::kReserve);

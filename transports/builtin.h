@@ -4,6 +4,7 @@
 // Stateless; any thread.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,6 +20,7 @@ namespace tutti {
 
 class InprocDomain;
 class OwnRegions;
+class BlockPool;
 
 // The world that ranks of one process meet in.
 std::shared_ptr<InprocDomain> make_inproc_domain();
@@ -30,6 +32,9 @@ Result<void*> allocate_shared(OwnRegions& regions, size_t bytes);
 // False when `base` is not the start of such memory.
 bool free_shared(OwnRegions& regions, void* base);
 
+// The memory in which messages to those processes are copied, where they have to be.
+std::shared_ptr<BlockPool> make_block_pool(const std::shared_ptr<OwnRegions>& regions);
+
 // What a transport may need to come into being.
 struct TransportContext {
   std::shared_ptr<InprocDomain> domain;  // inproc: the world its endpoint belongs to
@@ -38,6 +43,8 @@ struct TransportContext {
   std::string host;                      // gloo: the numeric address to listen on; "": loopback
   Secret secret = {};                    // shm: of the job its endpoints belong to
   std::shared_ptr<OwnRegions> regions;   // shm: memory it may share
+  std::shared_ptr<BlockPool> blocks;     // shm: for copies; null: its own
+  size_t buffer_cap = size_t{64} << 20;  // shm: what they may take
   Patience patience;                     // shm: for connect() and settle(); outlives these
   Log log;                               // shm
 };

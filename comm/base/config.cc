@@ -252,8 +252,10 @@ constexpr std::array<Setting, kNumSettings> kSettings = {{
      [](const Config& c) { return std::to_string(c.threads); },
      [](const ConfigOverrides& o) { return number_text(o.threads); }},
     {"buffer_cap", "TUTTI_BUFFER_CAP", "bytes, at least 64K, with an optional suffix K, M or G",
-     "64M", "scratch bytes one operation of one rank may use; more data moves in rounds", true,
-     parse_buffer_cap, print_buffer_cap,
+     "64M",
+     "most bytes that copies for peers of this host take in one process, and most scratch of one "
+     "operation of one rank, which moves more data in rounds",
+     true, parse_buffer_cap, print_buffer_cap,
      [](const ConfigOverrides& o) { return number_text(o.buffer_cap); }},
     {"socket_ifname", "TUTTI_SOCKET_IFNAME",
      "interface names, globs or CIDR networks, separated by commas, ^ in front of one to exclude",

@@ -34,8 +34,10 @@ struct Config {
   std::string transport;   // "auto" or the name of one
   int64_t timeout_ns = 0;  // > 0; kTimeoutNever for none
   LogConfig log;
-  int threads = 0;        // >= 1
-  size_t buffer_cap = 0;  // bytes of scratch that one operation of one rank may use
+  int threads = 0;  // >= 1
+  // Bytes of scratch that one operation of one rank may use; and of copies that one process makes
+  // of messages for peers of its host, all communicators together.
+  size_t buffer_cap = 0;
   std::string interface;  // selector of comm/net/address.h; "": the one toward the rendezvous
   uint16_t port_low = 0;  // ports to listen on; 0: any
   uint16_t port_high = 0;

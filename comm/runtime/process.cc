@@ -41,6 +41,7 @@ Process::Process()
       cache_bytes_(last_cache_bytes()),
       domain_(make_inproc_domain()),
       regions_(make_shared_regions()),
+      blocks_(make_block_pool(regions_)),
       streams_(device_),
       token_(random_token()) {
   start_crypto();  // before the owner registers stop() with atexit()

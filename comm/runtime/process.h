@@ -22,6 +22,7 @@ namespace tutti {
 
 class InprocDomain;
 class OwnRegions;
+class BlockPool;
 
 class Process {
  public:
@@ -48,6 +49,8 @@ class Process {
   void stop();
   const std::shared_ptr<InprocDomain>& domain() const { return domain_; }
   const std::shared_ptr<OwnRegions>& regions() const { return regions_; }
+  // Where messages to other processes of this host are copied.
+  const std::shared_ptr<BlockPool>& blocks() const { return blocks_; }
   // Memory that peers reach directly: shared between processes where that is to be had, else of
   // the device.
   Result<void*> allocate(size_t bytes);
@@ -62,6 +65,7 @@ class Process {
   const size_t cache_bytes_;
   std::shared_ptr<InprocDomain> domain_;
   std::shared_ptr<OwnRegions> regions_;
+  std::shared_ptr<BlockPool> blocks_;
   Meetings meetings_;
   Streams streams_;
   std::atomic<uint64_t> next_number_{1};

@@ -298,6 +298,8 @@ Status WorldMaker::exchange_addresses() {
   context.nranks = plan_.nranks;
   context.secret = world_.secret;
   context.regions = process_.regions();
+  context.blocks = process_.blocks();
+  context.buffer_cap = config_.buffer_cap;
   context.patience = patience_;
   context.log = process_.log();
   if (plan_.nranks > 1) context.host = address_.host();

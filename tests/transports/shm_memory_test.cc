@@ -194,22 +194,73 @@ TEST(ShmRegions, DetachedPagesKeepContentsAndAddress) {
   EXPECT_EQ(regions.find(base, 1).generation, 0u);
 }
 
-TEST(ShmBlockPool, KeepsBlocksAndHasALimit) {
-  OwnRegions regions;
-  BlockPool pool(&regions);
-  void* first = pool.take(1000, false);
+constexpr size_t kCap = size_t{1} << 20;
+
+TEST(ShmBlockPool, KeepsBlocksAndNeverTakesMoreThanItsCap) {
+  BlockPool pool(std::make_shared<OwnRegions>());
+  void* first = pool.take(1000, BlockUse::kMessage, kCap, nullptr);
   ASSERT_NE(first, nullptr);
   pool.give(first);
-  EXPECT_EQ(pool.take(2000, true), first) << "used again";
-  void* all = pool.take(BlockPool::kMostBytes, false);
-  ASSERT_NE(all, nullptr) << "what must be does not count";
-  EXPECT_EQ(pool.take(1, false), nullptr);
-  void* large = pool.take(2 * BlockPool::kMostBytes, true);
-  ASSERT_NE(large, nullptr) << "what must be has no limit";
-  pool.give(large);
-  EXPECT_EQ(pool.take(1, false), nullptr);
+  EXPECT_EQ(pool.take(2000, BlockUse::kMessage, kCap, nullptr), first) << "used again";
+  EXPECT_EQ(pool.take(kCap, BlockUse::kMessage, kCap, nullptr), nullptr);
+  pool.give(first);
+  void* all = pool.take(kCap, BlockUse::kMessage, kCap, nullptr);
+  ASSERT_NE(all, nullptr) << "what is kept makes room";
+  EXPECT_EQ(pool.bytes(), kCap);
+  EXPECT_EQ(pool.take(1, BlockUse::kMessage, kCap, nullptr), nullptr);
+  EXPECT_NE(pool.take(1, BlockUse::kMessage, 2 * kCap, nullptr), nullptr) << "whose cap is larger";
   pool.give(all);
-  EXPECT_NE(pool.take(1, false), nullptr);
+  EXPECT_EQ(pool.take(SIZE_MAX, BlockUse::kMessage, kCap, nullptr), nullptr);
+}
+
+TEST(ShmBlockPool, ChannelsKeepNoMoreThanTheirShare) {
+  BlockPool pool(std::make_shared<OwnRegions>());
+  constexpr size_t kStaging = kCap / BlockPool::kStagingShare;
+  void* held = pool.take(kStaging, BlockUse::kStaging, kCap, nullptr);
+  ASSERT_NE(held, nullptr);
+  EXPECT_EQ(pool.take(1, BlockUse::kStaging, kCap, nullptr), nullptr);
+  EXPECT_NE(pool.take(kCap - kStaging, BlockUse::kMessage, kCap, nullptr), nullptr);
+  BlockWait wait;
+  EXPECT_EQ(pool.take(kCap, BlockUse::kMessage, kCap, &wait), nullptr);
+  EXPECT_EQ(wait.never.code(), Code::kOutOfMemory) << "staging does not come back";
+  EXPECT_NE(wait.never.text().find("TUTTI_BUFFER_CAP"), std::string::npos) << wait.never.text();
+  pool.give(held);
+  EXPECT_NE(pool.take(1, BlockUse::kStaging, kCap, nullptr), nullptr);
+}
+
+TEST(ShmBlockPool, WhoeverWaitsInVainIsTold) {
+  BlockPool patient(std::make_shared<OwnRegions>());
+  BlockPool hasty(std::make_shared<OwnRegions>(), 0);
+  for (BlockPool* pool : {&patient, &hasty}) {
+    void* all = pool->take(kCap, BlockUse::kMessage, kCap, nullptr);
+    BlockWait wait;
+    EXPECT_EQ(pool->take(1, BlockUse::kMessage, kCap, &wait), nullptr);
+    EXPECT_EQ(wait.never.ok(), pool == &patient) << wait.never.text();
+    pool->give(all);
+    EXPECT_NE(pool->take(1, BlockUse::kMessage, kCap, &wait), nullptr);
+    EXPECT_EQ(wait.since_ns, 0);
+  }
+}
+
+TEST(ShmBlockPool, TakesNoMoreWhateverIsAskedFor) {
+  BlockPool pool(std::make_shared<OwnRegions>());
+  std::minstd_rand random(5);
+  std::vector<void*> out;
+  size_t granted = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    if (random() % 2 == 0 && !out.empty()) {
+      std::swap(out[random() % out.size()], out.back());
+      pool.give(out.back());
+      out.pop_back();
+    } else {
+      const BlockUse use = random() % 8 == 0 ? BlockUse::kStaging : BlockUse::kMessage;
+      void* block = pool.take(1 + random() % (random() % 4 == 0 ? kCap : 5000), use, kCap, nullptr);
+      if (block != nullptr) out.push_back(block);
+      granted += block != nullptr;
+    }
+    ASSERT_LE(pool.bytes(), kCap);
+  }
+  EXPECT_GT(granted, 1000u);
 }
 
 }  // namespace

@@ -113,6 +113,7 @@ TEST(Shm, LongMessagesToAllWhereTheKernelForbidsReading) {
   for (int i = 0; i < 3; ++i) {
     ShmOptions options;
     options.read_peers = false;
+    options.buffer_cap = size_t{128} << 20;
     endpoints.push_back(
         std::move(ShmTransport::open(i, {}, std::make_shared<OwnRegions>(), options).value()));
   }
@@ -132,6 +133,49 @@ TEST(Shm, LongMessagesToAllWhereTheKernelForbidsReading) {
     EXPECT_EQ(bytes_of(*pipe.recv, *message), out);
     pipe.recv->release();
   }
+}
+
+// Two endpoints of one process and a cap that holds one copy. What has no room waits while others
+// come back, and is refused when none does: the peer may be waiting for it before it gives any
+// back.
+TEST(Shm, CopiesBeyondTheCapWaitThenFail) {
+  constexpr size_t kBytes = 500'000;
+  constexpr size_t kCap = 600'000;
+  const auto regions = std::make_shared<OwnRegions>();
+  const auto blocks = std::make_shared<BlockPool>(regions, 300'000'000);
+  Endpoints endpoints;
+  for (int i = 0; i < 3; ++i) {
+    ShmOptions options;
+    options.read_peers = false;
+    options.buffer_cap = kCap;
+    options.blocks = blocks;
+    endpoints.push_back(std::move(ShmTransport::open(i, {}, regions, options).value()));
+  }
+  connect_all(endpoints);
+  const Pipe first = open_pipe(endpoints, 0, 2);
+  const Pipe second = open_pipe(endpoints, 1, 2);
+  std::vector<std::byte> out = pattern(3, kBytes);
+  const iovec part = part_of(out);
+  ASSERT_TRUE(first.send->post_send(nullptr, &part, 1));
+  EXPECT_FALSE(second.send->post_send(nullptr, &part, 1)) << "one pool for the process";
+  EXPECT_TRUE(second.send->health().ok()) << second.send->health().text();
+  ASSERT_NE(first.recv->view(), nullptr);
+  EXPECT_TRUE(first.recv->release());
+  EXPECT_EQ(first.send->sent(), 1u) << "an idle channel keeps no copy";
+  ASSERT_TRUE(second.send->post_send(nullptr, &part, 1));
+  EXPECT_FALSE(first.send->post_send(nullptr, &part, 1));
+  EXPECT_TRUE(wait_for(*endpoints[0], [&] {
+    return !first.send->post_send(nullptr, &part, 1) && !first.send->health().ok();
+  }));
+  const Status refused = first.send->health();
+  EXPECT_EQ(refused.code(), Code::kOutOfMemory);
+  for (const char* word : {"500000 bytes", "peer 2", "TUTTI_BUFFER_CAP", "600000"}) {
+    EXPECT_NE(refused.text().find(word), std::string::npos) << word << ": " << refused.text();
+  }
+  const Message* message = second.recv->view();
+  ASSERT_NE(message, nullptr) << "what found room arrives";
+  EXPECT_EQ(bytes_of(*second.recv, *message), out);
+  EXPECT_LE(blocks->bytes(), kCap);
 }
 
 TEST(Shm, MessagesToOneself) {

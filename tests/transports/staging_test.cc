@@ -19,7 +19,7 @@ class OneBlock final : public LinkMemory {
   Status detach(void*, size_t) override { return Status(); }
   uint64_t detaches() const override { return 0; }
   bool is_detached(const void*, size_t, uint64_t) const override { return false; }
-  void* take_block(size_t bytes, bool /*must*/) override {
+  void* take_block(size_t bytes, BlockUse /*use*/, BlockWait* /*wait*/) override {
     ++taken;
     if (!has_any_) return nullptr;
     block.resize(bytes);

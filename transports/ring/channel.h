@@ -77,6 +77,7 @@ class RingSendChannel final : public SendChannel {
   std::vector<void*> blocks_;
   uint64_t blocks_kept_ = 0;
   uint32_t blocks_out_ = 0;
+  BlockWait wait_;
   Status failure_;  // no memory for the copy that a message needs
 };
 

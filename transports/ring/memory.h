@@ -5,12 +5,24 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <sys/uio.h>
 
 #include "comm/base/status.h"
 #include "transports/ring/ring.h"
 
 namespace tutti {
+
+enum class BlockUse : uint8_t {
+  kStaging,  // for as long as the channel lives
+  kMessage   // until a message is consumed
+};
+
+// Of one message that can go no other way.
+struct BlockWait {
+  int64_t since_ns = 0;  // when it was first refused; 0: it was not
+  Status never;          // why there is no use in asking again
+};
 
 class LinkMemory {
  public:
@@ -33,8 +45,9 @@ class LinkMemory {
   virtual uint64_t detaches() const = 0;
   virtual bool is_detached(const void* base, size_t bytes, uint64_t since) const = 0;
   // Memory of ours in a region that the peer can map: for copies, and for lists too long for a
-  // slot. Null when there is none to be had now; with `must`, only when there is no memory.
-  virtual void* take_block(size_t bytes, bool must) = 0;
+  // slot. Null when there is none to be had now; `wait`, unless it is null, is told whether there
+  // ever will be.
+  virtual void* take_block(size_t bytes, BlockUse use, BlockWait* wait) = 0;
   virtual void give_block(void* block) = 0;
 };
 

@@ -160,7 +160,7 @@ RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* 
   std::byte* at = ring_->spill[next_ % kRingSlots];
   LentRange where = {0, list_bytes, kInSpill, 0};
   if (list_bytes > kInlineBytes) {
-    at = static_cast<std::byte*>(take_block(list_bytes, true));
+    at = static_cast<std::byte*>(room_for_copy(list_bytes, true));
     if (at == nullptr) return Filled::kNoMemory;
     where = memory_->describe({at, list_bytes});
   }
@@ -181,8 +181,9 @@ RingSendChannel::Filled RingSendChannel::lend_copy(RingSlot* slot, void* room, c
   return lend_one(slot, memory_->describe({room, bytes}), tag);
 }
 
-// A block for message next_, in place of one it may have already. With `must` the first of the
-// channel is never refused: what is before it here may be all that the peer waits for.
+// A block for message next_, in place of one it may have already. With `must` the message can go no
+// other way. Then the first of the channel does not wait for ever, because those that hold the
+// memory may be waiting for it; what is before any other here may be all that the peer waits for.
 void* RingSendChannel::take_block(size_t bytes, bool must) {
   if (blocks_.empty()) {
     blocks_.resize(kRingSlots);
@@ -191,12 +192,12 @@ void* RingSendChannel::take_block(size_t bytes, bool must) {
   give_back_blocks(ring_->consumed.count.load(std::memory_order_acquire));
   void*& block = blocks_[next_ % kRingSlots];
   drop_block(&block);
-  must = must && blocks_out_ == 0;
-  block = memory_->take_block(bytes, must);
+  const bool first = must && blocks_out_ == 0;
+  block = memory_->take_block(bytes, BlockUse::kMessage, first ? &wait_ : nullptr);
   if (block != nullptr) ++blocks_out_;
-  if (block == nullptr && must) {
-    failure_ = error(Code::kOutOfMemory, "no memory for a copy of %zu bytes for peer %d", bytes,
-                     end_.key.peer);
+  if (!wait_.never.ok()) {
+    failure_ = error(wait_.never.code(), "no room for a copy of %zu bytes for peer %d: %s", bytes,
+                     end_.key.peer, wait_.never.text().c_str());
   }
   return block;
 }
@@ -310,6 +311,7 @@ uint64_t RingSendChannel::sent() {
   if (!ended()) {
     sent_ = released();
     if (sent_ == next_) lent_ = 0;  // the common case asks again without a look at the ring
+    if (blocks_out_ != 0) give_back_blocks(sent_);  // others wait for them while we have no use
   }
   return sent_ - base_;
 }

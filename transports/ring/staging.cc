@@ -7,7 +7,7 @@ namespace tutti {
 std::byte* Staging::take(uint64_t number, uint64_t consumed, size_t bytes) {
   if (block_ == nullptr) {
     if (refused_) return nullptr;
-    block_ = static_cast<std::byte*>(memory_->take_block(kBlockBytes, true));
+    block_ = static_cast<std::byte*>(memory_->take_block(kBlockBytes, BlockUse::kStaging, nullptr));
     refused_ = block_ == nullptr;
     if (refused_) return nullptr;
     first_ = number;

@@ -239,6 +239,19 @@ LentRange ShmLink::describe(const iovec& part) {
   return {reinterpret_cast<uint64_t>(part.iov_base), part.iov_len, kOwnAddress, 0};
 }
 
+void* ShmLink::take_block(size_t bytes, BlockUse use, BlockWait* wait) {
+  void* block = own_->pool->take(bytes, use, own_->buffer_cap, wait);
+  const bool waits = block == nullptr && wait != nullptr && wait->never.ok();
+  if (waits && !own_->full.exchange(true, std::memory_order_relaxed)) {
+    own_->log.warn_once("shm-full",
+                        "copies of messages on their way take all of TUTTI_BUFFER_CAP (%zu bytes), "
+                        "so a message of %zu bytes for peer %d waits; messages from tuttiMemAlloc "
+                        "need no copy",
+                        own_->buffer_cap, bytes, peer_number());
+  }
+  return block;
+}
+
 // Makes sure that the peer can map the region by the time it hears of it.
 bool ShmLink::announce(const RegionPlace& place) {
   std::atomic<uint32_t>& announced = announced_[place.slot];

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/base/log.h"
 #include "comm/base/mutex.h"
 #include "comm/base/unique_fd.h"
 #include "transports/ring/link.h"
@@ -28,13 +29,18 @@ namespace tutti {
 
 // What all links of an endpoint use; outlives the endpoint while there are links.
 struct ShmOwn {
-  explicit ShmOwn(std::shared_ptr<OwnRegions> shared) : regions(std::move(shared)) {}
+  ShmOwn(std::shared_ptr<OwnRegions> shared, std::shared_ptr<BlockPool> blocks, size_t most,
+         const Log& warnings)
+      : regions(std::move(shared)), pool(std::move(blocks)), buffer_cap(most), log(warnings) {}
   ~ShmOwn() { regions->remove(door); }
   ShmOwn(const ShmOwn&) = delete;
   ShmOwn& operator=(const ShmOwn&) = delete;
 
   const std::shared_ptr<OwnRegions> regions;  // of the process
-  BlockPool pool{regions.get()};
+  const std::shared_ptr<BlockPool> pool;      // of the process
+  const size_t buffer_cap;                    // of it
+  const Log log;
+  std::atomic<bool> full{false};  // a message had to wait for room in the pool
   Door* door = nullptr;
   RegionFile door_file;  // where peers find it
   std::shared_ptr<const UniqueFd> bell;
@@ -97,8 +103,8 @@ class ShmLink final : public RingLink, private LinkMemory {
   bool is_detached(const void* base, size_t bytes, uint64_t since) const override {
     return own_->regions->is_detached(base, bytes, since);
   }
-  void* take_block(size_t bytes, bool must) override { return own_->pool.take(bytes, must); }
-  void give_block(void* block) override { own_->pool.give(block); }
+  void* take_block(size_t bytes, BlockUse use, BlockWait* wait) override;
+  void give_block(void* block) override { own_->pool->give(block); }
 
   bool announce(const RegionPlace& place);
   void* find(const LentRange& lent) const;

@@ -12,6 +12,13 @@
 namespace tutti {
 namespace {
 
+std::shared_ptr<ShmOwn> make_own(const std::shared_ptr<OwnRegions>& regions,
+                                 const ShmOptions& options) {
+  std::shared_ptr<BlockPool> blocks = options.blocks;
+  if (!blocks) blocks = std::make_shared<BlockPool>(regions);
+  return std::make_shared<ShmOwn>(regions, std::move(blocks), options.buffer_cap, options.log);
+}
+
 Capabilities make_capabilities() {
   Capabilities c = ring_capabilities();
   c.fetch = true;  // memory that peers have not mapped
@@ -20,19 +27,18 @@ Capabilities make_capabilities() {
 
 }  // namespace
 
-ShmTransport::ShmTransport(int number, const Secret& secret, std::shared_ptr<OwnRegions> regions,
-                           const ShmOptions& options)
+ShmTransport::ShmTransport(int number, const Secret& secret,
+                           const std::shared_ptr<OwnRegions>& regions, const ShmOptions& options)
     : number_(number),
       options_(options),
       capabilities_(make_capabilities()),
-      own_(std::make_shared<ShmOwn>(std::move(regions))),
+      own_(make_own(regions, options)),
       connector_({number, options.nranks, secret, options.connect_ns, options.patience}, own_) {}
 
 Result<std::unique_ptr<Transport>> ShmTransport::open(int number, const Secret& secret,
-                                                      std::shared_ptr<OwnRegions> regions,
+                                                      const std::shared_ptr<OwnRegions>& regions,
                                                       const ShmOptions& options) {
-  std::unique_ptr<ShmTransport> transport(
-      new ShmTransport(number, secret, std::move(regions), options));
+  std::unique_ptr<ShmTransport> transport(new ShmTransport(number, secret, regions, options));
   TUTTI_TRY(transport->make_door());
   MutexLock lock(transport->connecting_);
   TUTTI_TRY(transport->connector_.listen());

@@ -38,7 +38,9 @@ struct ShmOptions {
   int64_t connect_ns = 30'000'000'000;
   Patience patience = {};  // for connect() and settle()
   Log log = {};
-  bool read_peers = true;  // through the kernel, where it allows that
+  std::shared_ptr<BlockPool> blocks = {};  // of the process, over its regions; null: one's own
+  size_t buffer_cap = size_t{64} << 20;    // what they may take
+  bool read_peers = true;                  // through the kernel, where it allows that
   // A kernel that takes longer, on memory of a peer that wants it back, belongs to a process that
   // does not run: it touches 64 KiB to a few megabytes.
   int64_t kernel_ns = 200'000'000;
@@ -49,7 +51,7 @@ class ShmTransport final : public Transport {
   // `number`: of this endpoint among those that will connect. `secret`: of their job.
   // `regions`: of the process, which peers can map.
   static Result<std::unique_ptr<Transport>> open(int number, const Secret& secret,
-                                                 std::shared_ptr<OwnRegions> regions,
+                                                 const std::shared_ptr<OwnRegions>& regions,
                                                  const ShmOptions& options = {});
   ~ShmTransport() override;
   ShmTransport(const ShmTransport&) = delete;
@@ -87,7 +89,7 @@ class ShmTransport final : public Transport {
     std::shared_ptr<ShmLink> link;
   };
 
-  ShmTransport(int number, const Secret& secret, std::shared_ptr<OwnRegions> regions,
+  ShmTransport(int number, const Secret& secret, const std::shared_ptr<OwnRegions>& regions,
                const ShmOptions& options);
   Status make_door();
   void probe(ShmLink& link, int peer, const ShmAddress& address);

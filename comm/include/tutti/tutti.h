@@ -142,7 +142,7 @@ typedef struct {
   const char* transport;  /* as TUTTI_TRANSPORT */
   double timeout_seconds; /* as TUTTI_TIMEOUT: of each operation, from when it starts to wait */
   int threads;            /* as TUTTI_THREADS; without effect in this version */
-  uint64_t buffer_cap;    /* as TUTTI_BUFFER_CAP: scratch bytes of one operation of one rank */
+  uint64_t buffer_cap;    /* as TUTTI_BUFFER_CAP: bytes of scratch, and of copies for peers */
   const char* name;       /* shown in logs and errors; copied */
 } tuttiConfig_t;
 
