@@ -44,8 +44,9 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
     src_.resize(plan->most_operands);
     dst_.resize(plan->most_operands);
   }
-  if (plan->capabilities.fetch && !plan->recvs.empty()) {
-    fetched_.resize(std::max(fetched_.size(), plan->most_operands * kFetchBytes));
+  if (plan->capabilities.fetch && !plan->recvs.empty() && num_fetched_ < plan->most_operands) {
+    fetched_ = std::make_unique_for_overwrite<std::byte[]>(plan->most_operands * kFetchBytes);
+    num_fetched_ = plan->most_operands;
   }
 }
 

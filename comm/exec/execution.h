@@ -143,7 +143,10 @@ class Execution {
   std::vector<Cursor> out_;
   std::vector<const void*> src_;
   std::vector<void*> dst_;
-  std::vector<std::byte> fetched_;  // a slice for each input, where the transport needs it
+  // A slice for each input, where the transport needs it. Not cleared: what no message needs stays
+  // untouched and takes no memory.
+  std::unique_ptr<std::byte[]> fetched_;
+  size_t num_fetched_ = 0;  // slices
 };
 
 }  // namespace tutti

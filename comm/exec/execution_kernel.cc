@@ -40,7 +40,7 @@ Status Execution::compute_parts(const BoundStep& step, int num_dst) {
     for (size_t k = 0; k < n_in; ++k) {
       src_[k] = in_[k].whole.iov_base;
       if (in_[k].remote == nullptr) continue;
-      std::byte* slice = fetched_.data() + k * kFetchBytes;
+      std::byte* slice = fetched_.get() + k * kFetchBytes;
       TUTTI_TRY(in_[k].remote->fetch(done, slice, span));
       src_[k] = slice;
     }

@@ -1,13 +1,13 @@
 // The two ends of one direction of a pair of rings (ring.h).
 //
 // Invariants: nothing here allocates, locks, blocks or makes a system call, except health(), waking
-// a peer that sleeps, and what LinkMemory does for memory that the other side cannot address.
+// a peer that sleeps, what LinkMemory does for memory that the other side cannot address, and the
+// first receive that is posted, so that a channel where none ever is stays small.
 // Positions are numbers on the ring; the counters of the seam start at zero where the channel was
 // opened.
 // Threads: as transport.h says: one at a time per channel.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -58,8 +58,8 @@ class RingSendChannel final : public SendChannel {
   uint64_t released() const;
 
   // Read on every call, so kept together; the rings themselves are elsewhere.
-  Ring* ring_;       // ours
-  Ring* peer_ring_;  // holds the offers for our messages
+  Ring ring_;       // ours
+  Ring peer_ring_;  // holds the offers for our messages
   const std::atomic<uint32_t>* state_;
   const std::atomic<uint32_t>* sleepers_;  // of the peer
   uint64_t next_;                          // the next message
@@ -113,8 +113,8 @@ class RingRecvChannel final : public RecvChannel {
   Status land(const Posted& target);
   void give_back();
 
-  Ring* ring_;      // the peer's: its messages
-  Ring* own_ring_;  // holds our offers for them
+  Ring ring_;      // the peer's: its messages
+  Ring own_ring_;  // holds our offers for them
   const std::atomic<uint32_t>* state_;
   const std::atomic<uint32_t>* sleepers_;  // of the peer
   uint64_t next_;                          // the oldest message not given back
@@ -134,7 +134,7 @@ class RingRecvChannel final : public RecvChannel {
   OpHeader last_header_ = {};
   RingEnd end_;
   std::shared_ptr<RingLink> link_;
-  std::array<Posted, kRingSlots> targets_;
+  std::vector<Posted> targets_;  // by slot; none until the first receive is posted
 };
 
 }  // namespace tutti

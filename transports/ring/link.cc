@@ -20,10 +20,11 @@ void set_bits(RingPair* pair, uint32_t bits) {
 }
 
 // Offers that were never used must not be used once their memory is the owner's again.
-void withdraw_offers(Ring* ring, uint64_t next) {
-  for (RingSlot& slot : ring->slots) {
-    const uint64_t stamp = slot.offer.stamp.load(std::memory_order_relaxed);  // our own line
-    if (stamp > next) slot.offer.stamp.store(stamp | kWithdrawn, std::memory_order_release);
+void withdraw_offers(const Ring& ring, uint64_t next) {
+  for (uint32_t i = 0; i < kRingSlots; ++i) {
+    std::atomic<uint64_t>& offered = ring.slot(i).offer.stamp;
+    const uint64_t stamp = offered.load(std::memory_order_relaxed);  // our own line
+    if (stamp > next) offered.store(stamp | kWithdrawn, std::memory_order_release);
   }
 }
 
@@ -130,7 +131,7 @@ Result<RingEnd> RingLink::open(const ChannelKey& key, Direction direction) {
   }
   entry->open[side][way] = true;
   pair->state.bits.fetch_and(~bit_of(closed_bit(direction), side), std::memory_order_acq_rel);
-  const uint64_t consumed = pair->ring[side].consumed.count.load(std::memory_order_acquire);
+  const uint64_t consumed = pair->consumed[side].count.load(std::memory_order_acquire);
   return RingEnd{pair, entry, side, entry->position[side][way], consumed, key, direction};
 }
 
@@ -143,14 +144,20 @@ bool RingLink::has_mail(const Place& place) {
     if (entry.done_reading[reader] || head().left[reader].load(std::memory_order_acquire) != 0) {
       continue;
     }
-    const uint64_t read = place.pair->ring[side].consumed.count.load(std::memory_order_acquire);
+    const uint64_t read = place.pair->consumed[side].count.load(std::memory_order_acquire);
     if (entry.position[side][kSendWay] > read) return true;
   }
   return false;
 }
 
 void RingLink::clear(RingPair* pair) {
-  for (Ring& ring : pair->ring) std::memset(static_cast<void*>(&ring), 0, offsetof(Ring, spill));
+  const auto clear_part = [](auto& part) {
+    std::memset(static_cast<void*>(&part), 0, sizeof part);
+  };
+  clear_part(pair->slots0);
+  clear_part(pair->slots1);
+  clear_part(pair->consumed);
+  clear_part(pair->heard);
   pair->state.bits.store(0, std::memory_order_release);
 }
 
@@ -180,7 +187,7 @@ void RingLink::close(const RingEnd& end, uint64_t position, bool lending) {
   entry.open[end.side][way] = false;
   const Place place{end.entry, end.pair};
   if (!entry.any_open() && (lending || !has_mail(place))) return drop(place);
-  if (end.direction == Direction::kRecv) withdraw_offers(&end.pair->ring[end.side], position);
+  if (end.direction == Direction::kRecv) withdraw_offers(Ring(end.pair, end.side), position);
   set_bits(end.pair, bits);
   wake_peer();
 }
@@ -252,10 +259,10 @@ std::string RingLink::take_back_offers(uint64_t comm) {
   const SharedLock lock(head().mutex, stuck_);
   for_each([&](const Place& place) {
     if (place.entry->comm != comm) return true;
-    const uint64_t next =
-        place.pair->ring[1 - side_].consumed.count.load(std::memory_order_acquire);
-    for (RingSlot& slot : place.pair->ring[side_].slots) {
-      OfferLine& offer = slot.offer;
+    const uint64_t next = place.pair->consumed[1 - side_].count.load(std::memory_order_acquire);
+    const Ring ring(place.pair, side_);
+    for (uint32_t i = 0; i < kRingSlots; ++i) {
+      OfferLine& offer = ring.slot(i).offer;
       const uint64_t stamp = offer.stamp.load(std::memory_order_relaxed);  // our own line
       if (stamp <= next || (stamp & kWithdrawn) != 0) continue;
       const Status detached = memory()->detach(offer.base, offer.place.bytes);

@@ -17,8 +17,8 @@ Result<std::unique_ptr<RecvChannel>> RingRecvChannel::open(std::shared_ptr<RingL
 }
 
 RingRecvChannel::RingRecvChannel(std::shared_ptr<RingLink> link, const RingEnd& end)
-    : ring_(&end.pair->ring[1 - end.side]),
-      own_ring_(&end.pair->ring[end.side]),
+    : ring_(end.pair, 1 - end.side),
+      own_ring_(end.pair, end.side),
       state_(&end.pair->state.bits),
       sleepers_(&link->peer_sleepers()),
       next_(end.position),
@@ -33,7 +33,7 @@ RingRecvChannel::~RingRecvChannel() { link_->close(end_, next_, false); }
 // The line of message next_ when it may be reported, else null. What a closed or vanished sender
 // left in the ring still arrives; what it only lent does not.
 inline const MessageLine* RingRecvChannel::arrived() const {
-  const MessageLine& line = ring_->slots[next_ % kRingSlots].message;
+  const MessageLine& line = ring_.slot(next_).message;
   // Pairs with the release store in RingSendChannel::publish.
   if (line.stamp.load(std::memory_order_acquire) != next_ + 1) return nullptr;
   const uint32_t state = state_->load(std::memory_order_acquire);
@@ -60,7 +60,7 @@ inline void RingRecvChannel::describe(const MessageLine& line) {
       part_ = {const_cast<std::byte*>(line.payload), bytes};
       break;
     case MessageKind::kSpill:
-      part_ = {ring_->spill[next_ % kRingSlots], bytes};
+      part_ = {ring_.spill(next_), bytes};
       break;
     case MessageKind::kOnePart:
       if (line.one.region == kSameSpace) {
@@ -77,7 +77,7 @@ inline void RingRecvChannel::describe(const MessageLine& line) {
       describe_list(line.list);
       break;
     case MessageKind::kPlaced:
-      describe_placed(own_ring_->slots[next_ % kRingSlots].offer, line.consumed);
+      describe_placed(own_ring_.slot(next_).offer, line.consumed);
       break;
   }
 }
@@ -87,7 +87,7 @@ inline void RingRecvChannel::describe_placed(const OfferLine& offer, uint64_t co
   part_ = {offer.base, message_.bytes};
   message_.placed = true;
   // Pairs with the acquire load in RingSendChannel::released.
-  own_ring_->heard.count.store(consumed, std::memory_order_release);
+  own_ring_.heard().store(consumed, std::memory_order_release);
   // Another communicator may have had to give up memory that lies on the same pages.
   if (memory_ != nullptr && memory_->detaches() != offer.detaches &&
       memory_->is_detached(offer.base, message_.bytes, offer.detaches)) {
@@ -122,7 +122,7 @@ void RingRecvChannel::show(const LentRange* lent, size_t nparts) {
 }
 
 void RingRecvChannel::describe_list(const PartList& list) {
-  const void* at = ring_->spill[next_ % kRingSlots];
+  const void* at = ring_.spill(next_);
   if (list.where.region != kInSpill) at = memory_ != nullptr ? memory_->resolve(list.where) : at;
   if (at == nullptr || list.where.bytes != list.nparts * sizeof(LentRange)) return show_nothing();
   show(static_cast<const LentRange*>(at), list.nparts);
@@ -152,7 +152,7 @@ inline void RingRecvChannel::give_back() {
   showing_ = false;
   ++next_;
   // Pairs with the acquire loads in RingSendChannel: our reads of slot and payload are over.
-  ring_->consumed.count.store(next_, std::memory_order_release);
+  ring_.consumed().store(next_, std::memory_order_release);
   light_barrier();
   if (sleepers_->load(std::memory_order_relaxed) != 0) link_->wake_peer();
 }
@@ -170,6 +170,7 @@ bool RingRecvChannel::release() {
 
 void RingRecvChannel::post_recv(const iovec* parts, int nparts) {
   TUTTI_CHECK(pending_ < kRingSlots, "more receives posted than slots");
+  if (targets_.empty()) targets_.resize(kRingSlots);
   // A message that is being looked at needs no receive: this one is for what follows it.
   targets_[(next_ + showing_ + pending_) % kRingSlots] = {parts, nparts};
   ++pending_;
@@ -240,7 +241,7 @@ void RingRecvChannel::offer(uint64_t ordinal, void* base, size_t bytes, uint64_t
   // What fits in the message line is there sooner than in the caller's memory (150 against 181 ns
   // per round trip), so it is not worth the offer's own line flight.
   if (bytes <= kLineBytes) return;
-  OfferLine& line = own_ring_->slots[number % kRingSlots].offer;
+  OfferLine& line = own_ring_.slot(number).offer;
   // The first offer for a message stands: the sender may be reading it.
   const uint64_t stamp = line.stamp.load(std::memory_order_relaxed);  // only we write it
   if ((stamp & ~kWithdrawn) == number + 1) return;

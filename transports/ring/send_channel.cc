@@ -57,8 +57,8 @@ Result<std::unique_ptr<SendChannel>> RingSendChannel::open(std::shared_ptr<RingL
 }
 
 RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end, uint32_t slots)
-    : ring_(&end.pair->ring[end.side]),
-      peer_ring_(&end.pair->ring[1 - end.side]),
+    : ring_(end.pair, end.side),
+      peer_ring_(end.pair, 1 - end.side),
       state_(&end.pair->state.bits),
       sleepers_(&link->peer_sleepers()),
       next_(end.position),
@@ -81,7 +81,7 @@ RingSendChannel::~RingSendChannel() {
 // at only when the last value read says no.
 inline bool RingSendChannel::has_room() {
   if (next_ - consumed_ < slots_) return true;
-  consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
+  consumed_ = ring_.consumed().load(std::memory_order_acquire);
   return next_ - consumed_ < slots_;
 }
 
@@ -92,7 +92,7 @@ RingSendChannel::Filled RingSendChannel::fill(RingSlot* slot, const iovec* parts
   for (int i = 0; i < nparts; ++i) bytes += parts[i].iov_len;
   if (bytes > kInlineBytes) return lend(slot, parts, nparts, bytes, tag);
   const bool fits = bytes <= kLineBytes;
-  std::byte* out = fits ? slot->message.payload : ring_->spill[next_ % kRingSlots];
+  std::byte* out = fits ? slot->message.payload : ring_.spill(next_);
   copy_parts(out, parts, nparts);
   *tag = bytes << 8 | static_cast<uint64_t>(fits ? MessageKind::kLine : MessageKind::kSpill);
   return Filled::kCopied;
@@ -144,7 +144,7 @@ void* RingSendChannel::room_for_copy(size_t bytes, bool must) {
   if (bytes <= kStagedBytes) {
     std::byte* room = staging_.take(next_, consumed_, bytes);
     if (room == nullptr) {
-      consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
+      consumed_ = ring_.consumed().load(std::memory_order_acquire);
       room = staging_.take(next_, consumed_, bytes);
     }
     if (room != nullptr) return room;
@@ -157,7 +157,7 @@ void* RingSendChannel::room_for_copy(size_t bytes, bool must) {
 RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* parts, int nparts,
                                                    size_t bytes, uint64_t* tag) {
   const size_t list_bytes = static_cast<size_t>(nparts) * sizeof(LentRange);
-  std::byte* at = ring_->spill[next_ % kRingSlots];
+  std::byte* at = ring_.spill(next_);
   LentRange where = {0, list_bytes, kInSpill, 0};
   if (list_bytes > kInlineBytes) {
     at = static_cast<std::byte*>(room_for_copy(list_bytes, true));
@@ -189,7 +189,7 @@ void* RingSendChannel::take_block(size_t bytes, bool must) {
     blocks_.resize(kRingSlots);
     blocks_kept_ = next_;
   }
-  give_back_blocks(ring_->consumed.count.load(std::memory_order_acquire));
+  give_back_blocks(ring_.consumed().load(std::memory_order_acquire));
   void*& block = blocks_[next_ % kRingSlots];
   drop_block(&block);
   const bool first = must && blocks_out_ == 0;
@@ -229,7 +229,7 @@ inline void RingSendChannel::publish(RingSlot* slot, const OpHeader* header, uin
   // Pairs with the acquire load in RingRecvChannel::arrived.
   slot->message.stamp.store(next_ + 1, std::memory_order_release);
   ++next_;
-  prefetch_to_write(ring_->slots[next_ % kRingSlots].message);
+  prefetch_to_write(ring_.slot(next_).message);
   light_barrier();
   if (sleepers_->load(std::memory_order_relaxed) != 0) link_->wake_peer();
 }
@@ -238,7 +238,7 @@ bool RingSendChannel::post_send(const OpHeader* header, const iovec* parts, int 
   if (!has_room() || ended()) return false;
   if (nparts != 1 || parts[0].iov_len > kLineBytes) return post_large(header, parts, nparts);
   // The shortest way for the shortest messages; post_large would do the same.
-  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
+  RingSlot* slot = &ring_.slot(next_);
   copy_line(slot->message.payload, parts[0].iov_base, parts[0].iov_len);
   lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
   publish(slot, header, parts[0].iov_len << 8 | static_cast<uint64_t>(MessageKind::kLine));
@@ -246,7 +246,7 @@ bool RingSendChannel::post_send(const OpHeader* header, const iovec* parts, int 
 }
 
 bool RingSendChannel::post_large(const OpHeader* header, const iovec* parts, int nparts) {
-  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
+  RingSlot* slot = &ring_.slot(next_);
   const uint64_t bit = uint64_t{1} << (next_ % kRingSlots);
   uint64_t tag;
   const Filled filled = fill(slot, parts, nparts, &tag);
@@ -257,7 +257,7 @@ bool RingSendChannel::post_large(const OpHeader* header, const iovec* parts, int
 }
 
 void* RingSendChannel::place(size_t bytes, uint64_t fingerprint) {
-  const OfferLine& offer = peer_ring_->slots[next_ % kRingSlots].offer;
+  const OfferLine& offer = peer_ring_.slot(next_).offer;
   // Pairs with the release store in RingRecvChannel::offer.
   if (offer.stamp.load(std::memory_order_acquire) != next_ + 1) return nullptr;
   const uint32_t closed = bit_of(kRecvClosed | kGone, 1 - end_.side);
@@ -276,8 +276,8 @@ bool RingSendChannel::post_placed(const OpHeader* header, size_t bytes) {
   TUTTI_CHECK(placed_ == next_, "post_placed without an address from place()");
   if (!has_room() || ended()) return false;
   lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
-  RingSlot* slot = &ring_->slots[next_ % kRingSlots];
-  slot->message.consumed = peer_ring_->consumed.count.load(std::memory_order_acquire);
+  RingSlot* slot = &ring_.slot(next_);
+  slot->message.consumed = peer_ring_.consumed().load(std::memory_order_acquire);
   publish(slot, header, bytes << 8 | static_cast<uint64_t>(MessageKind::kPlaced));
   return true;
 }
@@ -297,13 +297,13 @@ inline uint64_t RingSendChannel::oldest_lent(uint64_t consumed) const {
 uint64_t RingSendChannel::released() const {
   if (lent_ == 0) return next_;
   // Pairs with the release store in RingRecvChannel::describe.
-  if (oldest_lent(ring_->heard.count.load(std::memory_order_acquire)) == next_) return next_;
+  if (oldest_lent(ring_.heard().load(std::memory_order_acquire)) == next_) return next_;
   // Pairs with the release store in RingRecvChannel::give_back.
-  return oldest_lent(ring_->consumed.count.load(std::memory_order_acquire));
+  return oldest_lent(ring_.consumed().load(std::memory_order_acquire));
 }
 
 uint64_t RingSendChannel::consumed() {
-  if (!ended()) consumed_ = ring_->consumed.count.load(std::memory_order_acquire);
+  if (!ended()) consumed_ = ring_.consumed().load(std::memory_order_acquire);
   return consumed_ > base_ ? consumed_ - base_ : 0;
 }
 

@@ -11,6 +11,7 @@ std::byte* Staging::take(uint64_t number, uint64_t consumed, size_t bytes) {
     refused_ = block_ == nullptr;
     if (refused_) return nullptr;
     first_ = number;
+    ends_.resize(kRingSlots);
   }
   // No slot twice, however long ago that was.
   if (consumed > kRingSlots) first_ = std::max(first_, consumed - kRingSlots);

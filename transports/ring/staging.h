@@ -5,9 +5,9 @@
 // here allocates, locks or waits. Not thread-safe, as its channel.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "transports/ring/memory.h"
 
@@ -41,8 +41,7 @@ class Staging {
   uint64_t head_ = 0;
   uint64_t tail_ = kBlockBytes;
   uint64_t first_ = 0;
-  std::array<uint64_t, kRingSlots> ends_ =
-      {};  // of message n % kRingSlots: head_ after it; 0: none
+  std::vector<uint64_t> ends_;  // of message n % kRingSlots: head_ after it; 0: none
 };
 
 }  // namespace tutti
