@@ -41,6 +41,11 @@ class Device {
   // Whether reduce() of the pair runs on the device. False: the caller stages through the host.
   bool can_reduce(DataType dtype, ReduceOp op) const;
 
+  // Ends what threads the device has of its own.
+  void quiesce() const {
+    if (api_.quiesce != nullptr) (void)api_.quiesce(dev_);
+  }
+
   Result<tutti_stream> create_stream(int32_t priority = 0) const;
   Status destroy_stream(tutti_stream stream) const;
   Status sync(tutti_stream stream) const;

@@ -12,6 +12,7 @@
 #include "comm/device/host_memory.h"
 #include "comm/device/host_reduce.h"
 #include "comm/device/host_streams.h"
+#include "comm/device/host_workers.h"
 #include "comm/device/kernels.h"
 
 namespace tutti {
@@ -24,6 +25,7 @@ constexpr int32_t kHighestPriority = -2;
 // What a tutti_dev of this table is.
 struct HostDevice {
   HostMemory memory;
+  HostWorkers workers;  // outlives the streams, whose work may use it
   HostStreams streams;
 };
 
@@ -299,13 +301,20 @@ tutti_status reduce_memory(tutti_dev* dev, const tutti_reduce_args* args, tutti_
   if (status != TUTTI_OK) return status;
   return guarded("reduce", [&]() -> tutti_status {
     if (s == nullptr) {
-      run_reduce(*a);
+      run_reduce(*a, device_of(dev)->workers);
       return TUTTI_OK;
     }
     auto deferred = std::make_shared<DeferredReduce>(*a);
-    device_of(dev)->streams.enqueue(stream_of(s), [deferred] { deferred->run(); });
+    HostDevice* device = device_of(dev);
+    device->streams.enqueue(stream_of(s), [deferred, device] { deferred->run(device->workers); });
     return TUTTI_OK;
   });
+}
+
+tutti_status quiesce(tutti_dev* dev) {
+  if (dev == nullptr) return null_argument("quiesce");
+  device_of(dev)->workers.stop();
+  return TUTTI_OK;
 }
 
 tutti_status stream_notify(tutti_stream s, void (*fn)(void*), void* arg) {
@@ -352,6 +361,7 @@ tutti_device_api make_table() {
   t.reduce = reduce_memory;
   t.reduce_supported = reduce_supported;
   t.stream_notify = stream_notify;
+  t.quiesce = quiesce;
   return t;
 }
 

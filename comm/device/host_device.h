@@ -1,4 +1,5 @@
-// The host as a device: ordinary memory, the SIMD kernels, streams without threads.
+// The host as a device: ordinary memory, the SIMD kernels, streams without threads, and threads
+// that help with large kernels.
 //
 // It answers for every pointer that no other device owns. Thread-safe as tutti/device.h says.
 #pragma once

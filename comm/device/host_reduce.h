@@ -8,6 +8,8 @@
 
 #include "tutti/device.h"
 
+#include "comm/device/host_workers.h"
+
 namespace tutti {
 
 // The arguments of any version of the struct, those that it lacks zeroed: `from` itself when it is
@@ -15,7 +17,9 @@ namespace tutti {
 const tutti_reduce_args* take_reduce_arguments(const tutti_reduce_args* from,
                                                tutti_reduce_args* room);
 
-void run_reduce(const tutti_reduce_args& args);
+// Shares the work with `workers` where that pays and args.threads allows it. The bits do not depend
+// on it.
+void run_reduce(const tutti_reduce_args& args, HostWorkers& workers);
 
 // A copy of the arguments and all that they point to, but for the arrays of elements.
 class DeferredReduce {
@@ -24,7 +28,7 @@ class DeferredReduce {
   DeferredReduce(const DeferredReduce&) = delete;
   DeferredReduce& operator=(const DeferredReduce&) = delete;
 
-  void run() const { run_reduce(args_); }
+  void run(HostWorkers& workers) const { run_reduce(args_, workers); }
 
  private:
   tutti_reduce_args args_;  // points into the vectors below

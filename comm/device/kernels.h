@@ -37,6 +37,7 @@ struct ReduceCall {
   ReduceOp op;
   uint32_t divisor;
   Stores stores;
+  uint32_t threads = 1;  // that may share the work of Device::reduce(); the kernels use one
 };
 void reduce(const ReduceCall& call);
 

@@ -24,6 +24,7 @@ struct Arithmetic {
   ReduceOp op = ReduceOp::kSum;
   uint32_t divisor = 0;  // applied by final reductions (avg)
   Stores stores = Stores::kCached;
+  uint32_t threads = 1;  // that may share the work
 };
 
 struct RunBuffers {

@@ -80,9 +80,9 @@ Status Execution::compute_span(const BoundStep& step, size_t bytes, int num_dst)
   if (step.op == Op::kReduce) {
     traffic_.bytes_loaded += bytes * step.n_in;
     traffic_.bytes_stored += bytes * static_cast<size_t>(num_dst);
-    const ReduceCall call{
-        src_.data(), step.n_in, dst_.data(), num_dst,    bytes / size_of(how_.dtype),
-        how_.dtype,  how_.op,   divisor,     how_.stores};
+    const size_t count = bytes / size_of(how_.dtype);
+    const ReduceCall call{src_.data(), step.n_in, dst_.data(), num_dst,     count,
+                          how_.dtype,  how_.op,   divisor,     how_.stores, how_.threads};
     return device_->reduce(call, nullptr);
   }
   // A copy. A message that was placed, or data that is in place, is there already.
@@ -91,12 +91,13 @@ Status Execution::compute_span(const BoundStep& step, size_t bytes, int num_dst)
   if (left == 0) return Status();
   traffic_.bytes_loaded += bytes;
   traffic_.bytes_stored += bytes * static_cast<size_t>(left);
-  if (left == 1 && how_.stores == Stores::kCached) {
+  // The shortest way where neither several threads nor other stores could do better.
+  if (left == 1 && how_.stores == Stores::kCached && bytes <= kFetchBytes) {
     return device_->copy(dst_[0], src_[0], bytes, nullptr);
   }
   // One source and several destinations in one pass: a fold of one term.
-  const ReduceCall copy{src_.data(),    1, dst_.data(), left, bytes, DataType::kUint8,
-                        ReduceOp::kSum, 0, how_.stores};
+  const ReduceCall copy{src_.data(),    1, dst_.data(), left,        bytes, DataType::kUint8,
+                        ReduceOp::kSum, 0, how_.stores, how_.threads};
   return device_->reduce(copy, nullptr);
 }
 

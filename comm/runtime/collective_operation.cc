@@ -58,8 +58,11 @@ Status CollectiveOperation::scale_input() {
     const void* source = static_cast<const char*>(call_.send) + at;
     void* target = scaled_.get() + at;
     const void* scalar = call_.scalar.bytes;
-    const ReduceCall times{&source,        1, &target,        1, blocks.count(b), call_.dtype,
-                           ReduceOp::kSum, 0, Stores::kCached};
+    const ReduceCall times{&source,         1,
+                           &target,         1,
+                           blocks.count(b), call_.dtype,
+                           ReduceOp::kSum,  0,
+                           Stores::kCached, static_cast<uint32_t>(comm_.config().threads)};
     TUTTI_TRY(comm_.device().reduce(times, nullptr, &scalar));
   }
   return Status();

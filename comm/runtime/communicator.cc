@@ -37,6 +37,13 @@ Communicator::Communicator(CommunicatorParts parts)
              parts_.cache_bytes),
       point_to_point_(*parts_.transport, parts_.id, parts_.peers) {
   if (parts_.open) parts_.open->fetch_add(1, std::memory_order_acq_rel);
+  const int threads = parts_.config.threads;
+  if (threads > 1 && threads > parts_.host.cores / parts_.host.ranks) {
+    parts_.log.warn_once("threads",
+                         "%s: %d threads (TUTTI_THREADS) for each of %d ranks of this host, which "
+                         "have %d cores together",
+                         who().c_str(), threads, parts_.host.ranks, parts_.host.cores);
+  }
 }
 
 Communicator::~Communicator() {

@@ -122,6 +122,7 @@ Arithmetic Plans::arithmetic_of(const CollectiveCall& call, size_t working_set) 
   Arithmetic how;
   how.dtype = call.dtype;
   how.op = call.op;
+  how.threads = static_cast<uint32_t>(config_.threads);
   if (call.op == ReduceOp::kAvg || call.op == ReduceOp::kPreMulSum) how.op = ReduceOp::kSum;
   if (call.op == ReduceOp::kAvg && peers_.size() > 1) {
     how.divisor = static_cast<uint32_t>(peers_.size());

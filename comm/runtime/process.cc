@@ -82,6 +82,7 @@ void Process::keep(std::unique_ptr<Rendezvous> rendezvous) {
 void Process::stop() {
   engine_.stop();
   control_plane_.stop();
+  device_.quiesce();
   MutexLock lock(rendezvous_mutex_);
   rendezvous_.clear();
 }

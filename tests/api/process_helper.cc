@@ -3,8 +3,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include "tutti/tutti.h"
 
@@ -118,14 +122,46 @@ int leave() {
   return show(tuttiAllReduce(&value, &value, 1, tuttiFloat32, tuttiSum, comms[0], stream));
 }
 
+// Two ranks add up 16 MiB each, all of it on this thread and what threads help it. Prints how many
+// threads the process has afterwards.
+int large() {
+  // ThreadSanitizer starts a thread of its own with the first one; so it counts in any case.
+  std::thread([] {}).join();
+  constexpr size_t kCount = size_t{4} << 20;
+  tuttiComm_t comms[2];
+  std::vector<std::vector<float>> values;
+  tuttiResult_t result = tuttiCommInitAll(comms, 2, nullptr);
+  if (result != tuttiSuccess) return show(result);
+  (void)tuttiGroupStart();
+  for (int r = 0; r < 2; ++r) {
+    std::vector<float>& mine = values.emplace_back(kCount);
+    for (size_t i = 0; i < kCount; ++i) mine[i] = static_cast<float>(i % 1000 * (r + 1));
+    (void)tuttiAllReduce(mine.data(), mine.data(), kCount, tuttiFloat32, tuttiSum, comms[r],
+                         nullptr);
+  }
+  result = tuttiGroupEnd();
+  bool right = true;
+  for (const std::vector<float>& mine : values) {
+    for (size_t i = 0; i < kCount; ++i) {
+      right = right && mine[i] == static_cast<float>(i % 1000 * 3);
+    }
+  }
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  std::printf("threads %d\n", static_cast<int>(std::distance(begin(tasks), end(tasks))));
+  return show(right ? result : tuttiInternalError);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const struct {
     const char* name;
     int (*run)();
-  } scenarios[] = {
-      {"init", init}, {"fork_used", fork_used}, {"fork_unused", fork_unused}, {"leave", leave}};
+  } scenarios[] = {{"init", init},
+                   {"fork_used", fork_used},
+                   {"fork_unused", fork_unused},
+                   {"leave", leave},
+                   {"large", large}};
   for (const auto& s : scenarios) {
     if (argc == 2 && std::strcmp(argv[1], s.name) == 0) return s.run();
   }

@@ -82,6 +82,26 @@ TEST_F(ProcessTest, UnknownSettingWarnsOnce) {
   EXPECT_TRUE(names(o.text, {"\n0 "}));
 }
 
+// Started by the first kernel that is worth it, and gone before the process is.
+TEST_F(ProcessTest, ThreadsHelpWithLargeKernels) {
+  const auto threads = [](const Outcome& o) {
+    int number = -1;
+    EXPECT_EQ(std::sscanf(o.text.c_str(), "threads %d", &number), 1) << o.text;
+    EXPECT_TRUE(names(o.text, {"\n0 "}));
+    EXPECT_EQ(o.status, 0);
+    return number;
+  };
+  const int alone = threads(run_helper("large", "TUTTI_LOG=off TUTTI_THREADS=1"));
+  EXPECT_EQ(threads(run_helper("large", "TUTTI_LOG=off TUTTI_THREADS=3")), alone + 2);
+}
+
+TEST_F(ProcessTest, MoreThreadsThanCoresWarnsOnce) {
+  const Outcome o = run_helper("init", "TUTTI_THREADS=1024 TUTTI_LOG=warn");
+  EXPECT_TRUE(names(o.text, {"1024 threads (TUTTI_THREADS)", "each of 2 ranks", "cores", "\n0 "}));
+  const size_t first = o.text.find("TUTTI_THREADS");
+  EXPECT_EQ(o.text.find("TUTTI_THREADS", first + 1), std::string::npos) << o.text;
+}
+
 TEST_F(ProcessTest, LogGoesToItsFile) {
   const std::string file = testing::TempDir() + "tutti_process_test.log";
   std::filesystem::remove(file);

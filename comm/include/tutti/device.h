@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 #define TUTTI_DEVICE_ABI_MAJOR 1
-#define TUTTI_DEVICE_ABI_MINOR 0
+#define TUTTI_DEVICE_ABI_MINOR 1
 
 /* ---- Results ------------------------------------------------------------------------------- */
 
@@ -147,14 +147,14 @@ typedef struct tutti_mem_handle {
  */
 typedef struct tutti_reduce_args {
   uint32_t struct_size;
-  uint32_t dtype;    /* a tuttiDataType_t */
-  uint32_t op;       /* a tuttiRedOp_t: sum, prod, max, min, band, bor or bxor */
-  uint32_t divisor;  /* averages are sums with a divisor; 0: none */
-  uint32_t stores;   /* TUTTI_STORES_... */
-  uint32_t nsrc;     /* at least 1 */
-  uint32_t ndst;     /* at least 1 */
-  uint32_t reserved; /* 0 */
-  uint64_t count;    /* elements */
+  uint32_t dtype;   /* a tuttiDataType_t */
+  uint32_t op;      /* a tuttiRedOp_t: sum, prod, max, min, band, bor or bxor */
+  uint32_t divisor; /* averages are sums with a divisor; 0: none */
+  uint32_t stores;  /* TUTTI_STORES_... */
+  uint32_t nsrc;    /* at least 1 */
+  uint32_t ndst;    /* at least 1 */
+  uint32_t threads; /* of the processor, that may share the work; 0 like 1. Since 1.1 */
+  uint64_t count;   /* elements */
   const void* const* src;
   void* const* dst;
   /* NULL, or nsrc host pointers to one element of dtype each: source k is multiplied by scalar[k]
@@ -252,6 +252,9 @@ typedef struct tutti_device_api {
   tutti_status (*flush)(tutti_dev* dev, void* p, size_t bytes, tutti_stream s);
   /* *id is not 0 while the stream is being captured into a graph. */
   tutti_status (*capture_status)(tutti_stream s, uint64_t* id);
+  /* Ends the threads of the device's own, before the process exits; later calls do without them.
+   * Since 1.1. */
+  tutti_status (*quiesce)(tutti_dev* dev);
 } tutti_device_api;
 
 /* The one function that a plug-in exports, named tutti_device_query_v1: the major version is in the

@@ -141,7 +141,7 @@ typedef struct {
   const char* algorithms; /* as TUTTI_ALGO: "all_reduce:ring,broadcast:chain" */
   const char* transport;  /* as TUTTI_TRANSPORT */
   double timeout_seconds; /* as TUTTI_TIMEOUT: of each operation, from when it starts to wait */
-  int threads;            /* as TUTTI_THREADS; without effect in this version */
+  int threads;            /* as TUTTI_THREADS: for large reductions and copies */
   uint64_t buffer_cap;    /* as TUTTI_BUFFER_CAP: bytes of scratch, and of copies for peers */
   const char* name;       /* shown in logs and errors; copied */
 } tuttiConfig_t;
