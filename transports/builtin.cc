@@ -64,6 +64,12 @@ Result<void*> allocate_shared(OwnRegions& regions, size_t bytes) {
 
 bool free_shared(OwnRegions& regions, void* base) { return regions.remove(base); }
 
+void before_fork(OwnRegions& regions) { regions.before_fork(); }
+
+void after_fork_in_parent(OwnRegions& regions) { regions.after_fork_in_parent(); }
+
+void after_fork_in_child(OwnRegions& regions) { regions.after_fork_in_child(); }
+
 Result<std::unique_ptr<Transport>> make_transport(std::string_view name,
                                                   const TransportContext& context) {
   std::string known;

@@ -31,6 +31,11 @@ std::shared_ptr<OwnRegions> make_shared_regions();
 Result<void*> allocate_shared(OwnRegions& regions, size_t bytes);
 // False when `base` is not the start of such memory.
 bool free_shared(OwnRegions& regions, void* base);
+// Around fork(), in the thread that calls it: memory of the caller that peers can map is the
+// child's own there.
+void before_fork(OwnRegions& regions);
+void after_fork_in_parent(OwnRegions& regions);
+void after_fork_in_child(OwnRegions& regions);
 
 // The memory in which messages to those processes are copied, where they have to be.
 std::shared_ptr<BlockPool> make_block_pool(const std::shared_ptr<OwnRegions>& regions);

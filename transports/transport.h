@@ -150,7 +150,10 @@ class Transport {
   // uses it.
   virtual Result<void*> alloc(size_t bytes) = 0;
   virtual void free(void* base) = 0;
-  virtual Status register_memory(void* base, size_t bytes, uint64_t* handle) = 0;
+  // With `remap` it becomes such memory where peers could not map it: the whole pages in it are
+  // replaced, address and contents stay, and deregistering undoes that. Nobody may write there
+  // meanwhile. No effect where peers never map memory, or need not.
+  virtual Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) = 0;
   virtual Status deregister_memory(uint64_t handle) = 0;
   virtual void progress() = 0;      // moves whatever can be moved now
   virtual int wait_fd() const = 0;  // readable when progress() may help; -1: nap instead

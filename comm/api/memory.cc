@@ -37,7 +37,7 @@ tuttiResult_t tuttiCommRegister(tuttiComm_t comm, void* ptr, size_t bytes, tutti
                         bytes, ptr, static_cast<void*>(window)));
   }
   uint64_t registration = 0;
-  const Status status = entry.comm().transport().register_memory(ptr, bytes, &registration);
+  const Status status = entry.comm().transport().register_memory(ptr, bytes, false, &registration);
   if (!status.ok()) return report(status);
   auto made = std::make_unique<tuttiWindow>(tuttiWindow{comm, registration});
   *window = made.get();

@@ -33,8 +33,8 @@ class PeculiarTransport final : public Transport {
   }
   Result<void*> alloc(size_t bytes) override { return inner_.alloc(bytes); }
   void free(void* base) override { inner_.free(base); }
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
-    return inner_.register_memory(base, bytes, handle);
+  Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) override {
+    return inner_.register_memory(base, bytes, remap, handle);
   }
   Status deregister_memory(uint64_t handle) override { return inner_.deregister_memory(handle); }
   void progress() override { inner_.progress(); }

@@ -202,14 +202,14 @@ TEST_F(Inproc, MemoryIsAlignedAndChecked) {
   std::vector<std::byte> bytes(100);
   uint64_t first = 0;
   uint64_t second = 0;
-  ASSERT_TRUE(t.register_memory(bytes.data(), 100, &first).ok());
-  ASSERT_TRUE(t.register_memory(bytes.data(), 100, &second).ok());
+  ASSERT_TRUE(t.register_memory(bytes.data(), 100, false, &first).ok());
+  ASSERT_TRUE(t.register_memory(bytes.data(), 100, true, &second).ok());
   EXPECT_NE(first, second);
   EXPECT_TRUE(t.deregister_memory(first).ok());
   EXPECT_EQ(t.deregister_memory(first).code(), Code::kInvalidArgument);
   EXPECT_TRUE(t.deregister_memory(second).ok());
-  EXPECT_EQ(t.register_memory(nullptr, 100, &first).code(), Code::kInvalidArgument);
-  EXPECT_EQ(t.register_memory(bytes.data(), 0, &first).code(), Code::kInvalidArgument);
+  EXPECT_EQ(t.register_memory(nullptr, 100, false, &first).code(), Code::kInvalidArgument);
+  EXPECT_EQ(t.register_memory(bytes.data(), 0, false, &first).code(), Code::kInvalidArgument);
 }
 
 TEST_F(Inproc, ANewEpochIsNotTouchedByAnAbortOfAnOlderOne) {

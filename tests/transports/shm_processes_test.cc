@@ -14,6 +14,8 @@
 namespace tutti {
 namespace {
 
+constexpr size_t kStoppedBytes = 100'000;
+
 // A child that is endpoint 1 of two: connects, opens both channels, then does `work`.
 template <typename Work>
 pid_t start_peer(int to_parent, int from_parent, Work work) {
@@ -74,6 +76,11 @@ class ShmProcesses : public testing::Test {
     waitpid(child_, nullptr, 0);
     child_ = 0;
   }
+  // The peer is stopped in the middle of a write into memory of ours, past our patience, and then
+  // goes on. `data` makes that memory, of our endpoint.
+  template <typename Data>
+  void stop_inside_a_placed_write(Data data);
+
   // Nothing of both endpoints is left in the name space of sockets. (Segments have no name.)
   void expect_no_names() {
     std::ifstream sockets("/proc/net/unix");
@@ -183,27 +190,26 @@ TEST_F(ShmProcesses, KilledAtAnyMoment) {
   }
 }
 
-// Stopped in the middle of a write into our memory, past our patience, and then going on.
-TEST_F(ShmProcesses, StoppedInsideAPlacedWrite) {
-  constexpr size_t kBytes = 100'000;
+template <typename Data>
+void ShmProcesses::stop_inside_a_placed_write(Data data) {
   ASSERT_NO_FATAL_FAILURE(start([](Transport& transport, SendChannel& send, RecvChannel&) {
     auto gate = std::move(transport.open_gate(make_key(0).comm).value());
     std::byte* to = nullptr;
     if (!wait_for(transport, [&] {
-          to = static_cast<std::byte*>(send.place(kBytes, 7));
+          to = static_cast<std::byte*>(send.place(kStoppedBytes, 7));
           return to != nullptr;
         })) {
       _exit(7);
     }
     if (!gate->enter()) _exit(8);
-    std::fill_n(to, kBytes / 2, std::byte{0x11});
+    std::fill_n(to, kStoppedBytes / 2, std::byte{0x11});
     raise(SIGSTOP);
-    std::fill_n(to + kBytes / 2, kBytes / 2, std::byte{0x22});
+    std::fill_n(to + kStoppedBytes / 2, kStoppedBytes / 2, std::byte{0x22});
     gate->leave();
-    if (send.post_placed(nullptr, kBytes) || gate->enter()) _exit(9);
+    if (send.post_placed(nullptr, kStoppedBytes) || gate->enter()) _exit(9);
   }));
-  const Block block(*endpoints_[0], kBytes);
-  recv_->offer(0, block.data(), kBytes, 7);
+  std::byte* const ours = data(*endpoints_[0]);
+  recv_->offer(0, ours, kStoppedBytes, 7);
   int status = 0;
   ASSERT_EQ(waitpid(child_, &status, WUNTRACED), child_);
   ASSERT_TRUE(WIFSTOPPED(status)) << status;
@@ -211,12 +217,38 @@ TEST_F(ShmProcesses, StoppedInsideAPlacedWrite) {
   endpoints_[0]->abort(make_key(0).comm);
   EXPECT_LT(now_ns() - start_ns, 5'000'000'000);
   EXPECT_EQ(endpoints_[0]->still_lent(make_key(0).comm), "");
-  std::fill_n(block.data(), kBytes, std::byte{0xAA});  // ours again
+  EXPECT_EQ(ours[0], std::byte{0x11}) << "what it had written stays";
+  std::fill_n(ours, kStoppedBytes, std::byte{0xAA});  // ours again
   kill(child_, SIGCONT);
   ASSERT_EQ(waitpid(child_, &status, 0), child_);
   child_ = 0;
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  for (size_t i = 0; i < kBytes; ++i) ASSERT_EQ(block.data()[i], std::byte{0xAA}) << i;
+  for (size_t i = 0; i < kStoppedBytes; ++i) ASSERT_EQ(ours[i], std::byte{0xAA}) << i;
+}
+
+TEST_F(ShmProcesses, StoppedInsideAPlacedWrite) {
+  std::unique_ptr<Block> block;
+  ASSERT_NO_FATAL_FAILURE(stop_inside_a_placed_write([&](Transport& transport) {
+    block = std::make_unique<Block>(transport, kStoppedBytes);
+    return block->data();
+  }));
+  block.reset();
+}
+
+// The pages were the caller's, become shared, are detached, and become the caller's again.
+TEST_F(ShmProcesses, StoppedInsideAPlacedWriteToRemappedMemory) {
+  std::vector<std::byte> memory(2 * kStoppedBytes);
+  // In the middle of it, so that only whole pages are touched.
+  std::byte* const ours = memory.data() + kStoppedBytes / 2;
+  uint64_t window = 0;
+  ASSERT_NO_FATAL_FAILURE(stop_inside_a_placed_write([&](Transport& transport) {
+    const Status status = transport.register_memory(memory.data(), memory.size(), true, &window);
+    EXPECT_TRUE(status.ok()) << status.text();
+    return ours;
+  }));
+  const Status status = endpoints_[0]->deregister_memory(window);
+  EXPECT_TRUE(status.ok()) << status.text();
+  for (size_t i = 0; i < kStoppedBytes; ++i) ASSERT_EQ(ours[i], std::byte{0xAA}) << i;
 }
 
 TEST_F(ShmProcesses, WhatAPeerHadSentBeforeItLeftArrives) {

@@ -49,8 +49,8 @@ Result<std::unique_ptr<RecvChannel>> FaultTransport::open_recv(const ChannelKey&
   return channel;
 }
 
-Status FaultTransport::register_memory(void* base, size_t bytes, uint64_t* handle) {
-  return inner_->register_memory(base, bytes, handle);
+Status FaultTransport::register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) {
+  return inner_->register_memory(base, bytes, remap, handle);
 }
 
 Status FaultTransport::deregister_memory(uint64_t handle) {

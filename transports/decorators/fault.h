@@ -60,7 +60,7 @@ class FaultTransport final : public Transport {
   }
   Result<void*> alloc(size_t bytes) override { return inner_->alloc(bytes); }
   void free(void* base) override { inner_->free(base); }
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override;
+  Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) override;
   Status deregister_memory(uint64_t handle) override;
   void progress() override;
   int wait_fd() const override { return inner_->wait_fd(); }

@@ -198,8 +198,8 @@ Result<std::unique_ptr<RecvChannel>> TraceTransport::open_recv(const ChannelKey&
   return channel;
 }
 
-Status TraceTransport::register_memory(void* base, size_t bytes, uint64_t* handle) {
-  return inner_->register_memory(base, bytes, handle);
+Status TraceTransport::register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) {
+  return inner_->register_memory(base, bytes, remap, handle);
 }
 
 Status TraceTransport::deregister_memory(uint64_t handle) {

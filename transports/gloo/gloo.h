@@ -51,7 +51,7 @@ class GlooTransport final : public Transport {
   Result<std::unique_ptr<RecvChannel>> open_recv(const ChannelKey& key) override;
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
+  Status register_memory(void* base, size_t bytes, bool /*remap*/, uint64_t* handle) override {
     return registrations_.add(base, bytes, handle);
   }
   Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }

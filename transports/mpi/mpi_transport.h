@@ -47,7 +47,7 @@ class MpiTransport final : public Transport {
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
   // MPI registers with its fabric what it sends from, by itself.
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
+  Status register_memory(void* base, size_t bytes, bool /*remap*/, uint64_t* handle) override {
     return registrations_.add(base, bytes, handle);
   }
   Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }

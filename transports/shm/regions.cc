@@ -184,6 +184,7 @@ Status OwnRegions::split(Arena* arena, uint32_t slot, uintptr_t low, uintptr_t h
   // Without a slot, memory is still good: peers do not map it, that is all.
   const Result<uint32_t> middle = take_slot({fresh, 0}, low, high - low);
   if (middle.ok()) arena->slots.push_back(middle.value());
+  if (arena->remapped) arena->files.push_back(fresh->inode());
   if (high < end) {
     const Result<uint32_t> rest =
         take_slot({whole.segment, whole.offset + (high - start)}, high, end - high);

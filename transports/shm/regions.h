@@ -6,6 +6,9 @@
 // lies behind them another one. Looking up an address takes no lock and may be done by any thread
 // while others add or remove: a slot's generation is 0 while it is being changed, and never the
 // same twice.
+//
+// Memory of the caller can become such memory in place (remap()): its pages are replaced by those
+// of a segment with the same contents, and by private ones again when it is given back (restore()).
 #pragma once
 
 #include <array>
@@ -63,6 +66,21 @@ class OwnRegions {
   // Whether the range, in one allocation, has lost pages since detaches() was `since`.
   bool is_detached(const void* base, size_t bytes, uint64_t since) const;
 
+  // Moves the whole pages in the range, which the caller owns, to where peers can map them; address
+  // and contents stay. Nobody may write there meanwhile. Returns where they start, for restore();
+  // null for memory that add() has given. kInvalidArgument for memory of any other kind than
+  // private, and for what has been remapped already; kOutOfMemory. Failed: nothing has changed.
+  Result<void*> remap(void* base, size_t bytes, uint32_t reserve = 0);
+  // Makes the pages private to this process again, with what they hold. kOutOfMemory: nothing has
+  // changed. kInvalidUsage when some are not there any more: the others are private.
+  Status restore(void* start);
+
+  // Around fork(). A child has memory that was remapped to itself: what it writes there nobody else
+  // sees. Memory from add() it shares.
+  void before_fork() TUTTI_NO_THREAD_CHECK;
+  void after_fork_in_parent() TUTTI_NO_THREAD_CHECK;
+  void after_fork_in_child() TUTTI_NO_THREAD_CHECK;
+
   RegionPlace find(const void* base, size_t bytes) const;
   RegionFile file(uint32_t slot, uint32_t generation) const;
 
@@ -87,6 +105,9 @@ class OwnRegions {
     std::map<uintptr_t, uintptr_t> free;  // stretches of it: their ends, by their starts
     std::vector<uint32_t> slots;
     std::vector<Range> detached;
+    bool remapped = false;        // memory of the caller
+    std::vector<uint64_t> files;  // remapped: all that were ever mapped there
+    uint64_t forks = 0;           // remapped: before that
   };
   using Arenas = std::map<uintptr_t, Arena>;
 
@@ -95,6 +116,7 @@ class OwnRegions {
   void remove_arena(Arenas::iterator arena) TUTTI_REQUIRES(mutex_);
   uintptr_t carve(size_t bytes, size_t alignment) TUTTI_REQUIRES(mutex_);
   Arenas::iterator arena_of(uintptr_t at) TUTTI_REQUIRES(mutex_);
+  Result<bool> is_ours(uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
   Status replace(Arena* arena, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
   Status split(Arena* arena, uint32_t slot, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
 
@@ -106,6 +128,8 @@ class OwnRegions {
   Arenas arenas_ TUTTI_GUARDED_BY(mutex_);                          // by start
   std::map<uintptr_t, size_t> allocated_ TUTTI_GUARDED_BY(mutex_);  // bytes, by start
   uint32_t generations_ TUTTI_GUARDED_BY(mutex_) = 0;
+  uint64_t forks_ TUTTI_GUARDED_BY(mutex_) = 0;
+  bool forking_ TUTTI_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tutti

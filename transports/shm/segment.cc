@@ -141,4 +141,20 @@ int Segment::map_over(void* at) const {
   return mapped == MAP_FAILED ? errno : 0;
 }
 
+int Segment::map_private_over(void* at, size_t offset, size_t bytes) const {
+  const void* mapped = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd(),
+                            static_cast<off_t>(offset));
+  return mapped == MAP_FAILED ? errno : 0;
+}
+
+void Segment::discard(size_t offset, size_t bytes) {
+  (void)fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                  static_cast<off_t>(bytes));
+}
+
+uint64_t Segment::inode() const {
+  struct stat info = {};
+  return fstat(fd(), &info) == 0 ? info.st_ino : 0;
+}
+
 }  // namespace tutti

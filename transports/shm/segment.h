@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "comm/base/status.h"
 #include "comm/base/unique_fd.h"
@@ -31,6 +32,7 @@ class Segment {
   std::byte* base() const { return base_; }  // null when nothing is mapped
   size_t bytes() const { return bytes_; }
   int fd() const { return fd_.get(); }
+  uint64_t inode() const;  // 0 when the kernel does not tell
   // Another mapping of a part; the caller unmaps it.
   Result<void*> map(size_t offset, size_t bytes) const;
   // Copies into its beginning without mapping it.
@@ -38,6 +40,10 @@ class Segment {
   // Maps all of it at `at`, a page's address, in place of what is there, which stays when this
   // fails; the caller unmaps it. Returns an errno.
   int map_over(void* at) const;
+  // A part of it likewise, so that what is written there stays with this process.
+  int map_private_over(void* at, size_t offset, size_t bytes) const;
+  // Gives the pages of a part back to the system: zeros from now on, wherever it is mapped.
+  void discard(size_t offset, size_t bytes);
 
  private:
   Status map_all(size_t alignment);

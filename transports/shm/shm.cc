@@ -61,6 +61,7 @@ Status ShmTransport::make_door() {
 ShmTransport::~ShmTransport() {
   MutexLock lock(mutex_);
   for (const auto& [peer, known] : peers_) known.link->leave();
+  for (const auto& [handle, start] : remapped_) (void)own_->regions->restore(start);
 }
 
 Status ShmTransport::connect(int peer, std::string_view text) {
@@ -134,6 +135,39 @@ Result<void*> ShmTransport::alloc(size_t bytes) { return own_->regions->add(byte
 void ShmTransport::free(void* base) {
   if (base == nullptr) return;
   TUTTI_CHECK(own_->regions->remove(base), "free of memory that alloc did not give out");
+}
+
+Status ShmTransport::register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) {
+  TUTTI_TRY(registrations_.add(base, bytes, handle));
+  if (!remap) return Status();
+  const Result<void*> start = own_->regions->remap(base, bytes, OwnRegions::kReserve);
+  if (!start.ok()) {
+    (void)registrations_.remove(*handle);
+    return start.status();
+  }
+  MutexLock lock(mutex_);
+  if (start.value() != nullptr) remapped_[*handle] = start.value();
+  return Status();
+}
+
+Status ShmTransport::deregister_memory(uint64_t handle) {
+  void* start = nullptr;
+  {
+    MutexLock lock(mutex_);
+    const auto found = remapped_.find(handle);
+    if (found != remapped_.end()) {
+      start = found->second;
+      remapped_.erase(found);
+    }
+  }
+  Status restored = start != nullptr ? own_->regions->restore(start) : Status();
+  if (restored.code() == Code::kOutOfMemory) {
+    MutexLock lock(mutex_);
+    remapped_[handle] = start;
+    return restored;
+  }
+  TUTTI_TRY(registrations_.remove(handle));
+  return restored;
 }
 
 void ShmTransport::abort(uint64_t comm) {

@@ -71,11 +71,11 @@ class ShmTransport final : public Transport {
   }
   Result<void*> alloc(size_t bytes) override;
   void free(void* base) override;
-  // Its messages are copied like those of any other memory; there is nothing to prepare.
-  Status register_memory(void* base, size_t bytes, uint64_t* handle) override {
-    return registrations_.add(base, bytes, handle);
-  }
-  Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
+  // Without `remap` there is nothing to prepare: messages of memory that peers cannot map are
+  // copied, registered or not. Texts and codes of both as those of OwnRegions.
+  Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) override;
+  // kOutOfMemory: it is still registered.
+  Status deregister_memory(uint64_t handle) override;
   void progress() override {}
   int wait_fd() const override { return bell_.fd(); }
   void begin_wait() override { bell_.begin_wait(); }
@@ -107,7 +107,8 @@ class ShmTransport final : public Transport {
   ShmConnector connector_ TUTTI_GUARDED_BY(connecting_);
   mutable Mutex mutex_;
   std::unordered_map<int, Peer> peers_ TUTTI_GUARDED_BY(mutex_);
-  std::map<uint64_t, std::string> still_lent_ TUTTI_GUARDED_BY(mutex_);  // by communicator
+  std::unordered_map<uint64_t, void*> remapped_ TUTTI_GUARDED_BY(mutex_);  // by registration
+  std::map<uint64_t, std::string> still_lent_ TUTTI_GUARDED_BY(mutex_);    // by communicator
 };
 
 }  // namespace tutti
