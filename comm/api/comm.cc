@@ -218,6 +218,12 @@ tuttiResult_t tuttiCommDestroy(tuttiComm_t comm) {
   }
   handle.state.store(tuttiComm::kDestroyed, std::memory_order_release);
   if (handle.comm) tutti::process()->engine().remove(handle.comm.get());
+  for (const auto& [window, owned] : handle.windows) {
+    const Status left = handle.comm->transport().deregister_memory(owned->registration);
+    if (left.ok()) continue;
+    tutti::process()->log().warn("tuttiCommDestroy on %s: a window that was left: %s",
+                                 handle.comm->who().c_str(), left.text().c_str());
+  }
   handle.windows.clear();
   handle.operators.clear();
   {

@@ -27,22 +27,45 @@ tuttiResult_t tuttiMemFree(void* ptr) {
   return report(tutti::process()->free(ptr));
 }
 
-tuttiResult_t tuttiCommRegister(tuttiComm_t comm, void* ptr, size_t bytes, tuttiWindow_t* window) {
-  const Entry entry(comm, "tuttiCommRegister");
+namespace {
+
+tuttiResult_t register_window(const char* function, tuttiComm_t comm, void* ptr, size_t bytes,
+                              tuttiWindow_t* window, int flags) {
+  const Entry entry(comm, function);
   if (!entry.status().ok()) return report(entry.status());
   if (ptr == nullptr || bytes == 0 || window == nullptr) {
     return report(error(Code::kInvalidArgument,
-                        "tuttiCommRegister: expected memory and a place for the window, got %zu "
-                        "bytes at %p, window at %p",
-                        bytes, ptr, static_cast<void*>(window)));
+                        "%s: expected memory and a place for the window, got %zu bytes at %p, "
+                        "window at %p",
+                        function, bytes, ptr, static_cast<void*>(window)));
+  }
+  if (flags != TUTTI_WINDOW_DEFAULT && flags != TUTTI_WINDOW_REMAP) {
+    return report(error(Code::kInvalidArgument,
+                        "%s: flags: expected TUTTI_WINDOW_DEFAULT or TUTTI_WINDOW_REMAP, got %d",
+                        function, flags));
   }
   uint64_t registration = 0;
-  const Status status = entry.comm().transport().register_memory(ptr, bytes, false, &registration);
-  if (!status.ok()) return report(status);
+  const bool remap = flags == TUTTI_WINDOW_REMAP;
+  const Status status = entry.comm().transport().register_memory(ptr, bytes, remap, &registration);
+  if (!status.ok()) {
+    return report(error(status.code(), "%s on %s: %s", function, entry.comm().who().c_str(),
+                        status.text().c_str()));
+  }
   auto made = std::make_unique<tuttiWindow>(tuttiWindow{comm, registration});
   *window = made.get();
   entry.handle().windows[made.get()] = std::move(made);
   return tuttiSuccess;
+}
+
+}  // namespace
+
+tuttiResult_t tuttiCommRegister(tuttiComm_t comm, void* ptr, size_t bytes, tuttiWindow_t* window) {
+  return register_window("tuttiCommRegister", comm, ptr, bytes, window, TUTTI_WINDOW_DEFAULT);
+}
+
+tuttiResult_t tuttiCommWindowRegister(tuttiComm_t comm, void* ptr, size_t bytes,
+                                      tuttiWindow_t* window, int flags) {
+  return register_window("tuttiCommWindowRegister", comm, ptr, bytes, window, flags);
 }
 
 tuttiResult_t tuttiCommDeregister(tuttiComm_t comm, tuttiWindow_t window) {
@@ -55,7 +78,8 @@ tuttiResult_t tuttiCommDeregister(tuttiComm_t comm, tuttiWindow_t window) {
                         entry.comm().who().c_str()));
   }
   const Status status = entry.comm().transport().deregister_memory(window->registration);
-  entry.handle().windows.erase(found);
+  // Then it is as it was, and may be tried again.
+  if (status.code() != Code::kOutOfMemory) entry.handle().windows.erase(found);
   return report(status);
 }
 

@@ -24,10 +24,25 @@ struct Owner {
 
 std::atomic<bool> forked{false};
 
+Owner* owner();
+
+// Memory that peers can map stays the parent's; a child of a child is left alone.
+void watch_forks() {
+  pthread_atfork(
+      [] {
+        if (process() != nullptr) owner()->process.before_fork();
+      },
+      [] {
+        if (process() != nullptr) owner()->process.after_fork_in_parent();
+      },
+      [] { owner()->process.after_fork_in_child(); });
+}
+
 Owner* owner() {
   static Owner* const instance = [] {
     pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
     auto* made = new Owner;
+    watch_forks();
     // Joins our threads before the C++ runtime goes. Never in a child: nothing to join.
     std::atexit([] {
       if (!forked.load(std::memory_order_relaxed)) owner()->process.stop();

@@ -71,6 +71,12 @@ Status Process::free(void* base) {
   return free_shared(*regions_, base) ? Status() : device_.free(base);
 }
 
+void Process::before_fork() { tutti::before_fork(*regions_); }
+
+void Process::after_fork_in_parent() { tutti::after_fork_in_parent(*regions_); }
+
+void Process::after_fork_in_child() { tutti::after_fork_in_child(*regions_); }
+
 void Process::keep(std::unique_ptr<Rendezvous> rendezvous) {
   MutexLock lock(rendezvous_mutex_);
   rendezvous_.erase(std::remove_if(rendezvous_.begin(), rendezvous_.end(),

@@ -55,6 +55,10 @@ class Process {
   // the device.
   Result<void*> allocate(size_t bytes);
   Status free(void* base);
+  // Around fork(), in the thread that calls it. In the child all else here is left alone.
+  void before_fork();
+  void after_fork_in_parent();
+  void after_fork_in_child();
   // Numbers that are never given out twice in this process.
   uint64_t next_number() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
 

@@ -161,6 +161,12 @@ inline constexpr CommCall kCommCalls[] = {
        tuttiWindow_t window = nullptr;
        return tuttiCommRegister(comm, memory, sizeof memory, &window);
      }},
+    {"tuttiCommWindowRegister",
+     [](tuttiComm_t comm) {
+       static char memory[64];
+       tuttiWindow_t window = nullptr;
+       return tuttiCommWindowRegister(comm, memory, sizeof memory, &window, TUTTI_WINDOW_DEFAULT);
+     }},
     {"tuttiCommDeregister", [](tuttiComm_t comm) { return tuttiCommDeregister(comm, nullptr); }},
     {"tuttiCommSplit",
      [](tuttiComm_t comm) {

@@ -140,6 +140,22 @@ TEST_F(CommunicatorTest, Windows) {
   EXPECT_TRUE(names(last_error(), {"tuttiCommDeregister", "rank 1 of 2"}));
   EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiCommDeregister(team[0], nullptr)));
   EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDeregister(team[0], window)));
+  std::vector<int> own(10'000, 3);
+  const size_t bytes = own.size() * sizeof(int);
+  for (int flags : {-1, 2, 3}) {
+    EXPECT_TRUE(returns(tuttiInvalidArgument,
+                        tuttiCommWindowRegister(team[1], own.data(), bytes, &window, flags)));
+    EXPECT_TRUE(names(last_error(), {"tuttiCommWindowRegister", "TUTTI_WINDOW_REMAP",
+                                     "got " + std::to_string(flags)}));
+  }
+  for (int flags : {TUTTI_WINDOW_DEFAULT, TUTTI_WINDOW_REMAP}) {
+    ASSERT_TRUE(
+        returns(tuttiSuccess, tuttiCommWindowRegister(team[1], own.data(), bytes, &window, flags)));
+    EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDeregister(team[1], window)));
+  }
+  EXPECT_EQ(own, std::vector<int>(10'000, 3));
+  ASSERT_TRUE(returns(tuttiSuccess, tuttiCommRegister(team[0], memory, 100'000, &window)));
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommDeregister(team[0], window)));
   EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiCommDeregister(team[0], window)));
   EXPECT_TRUE(returns(tuttiInvalidArgument, tuttiMemFree(static_cast<char*>(memory) + 64)));
   EXPECT_TRUE(returns(tuttiSuccess, tuttiMemFree(memory)));

@@ -21,6 +21,9 @@ TEST_P(DataTest, TwoRanks) { expect_right(run_scenario(GetParam(), 2, "sum")); }
 
 TEST_P(DataTest, FiveRanks) { expect_right(run_scenario(GetParam(), 5, "sum")); }
 
+// What a worker process does with it that was forked meanwhile, concerns nobody else.
+TEST_P(DataTest, MemoryThatExistsAlready) { expect_right(run_scenario(GetParam(), 3, "remap")); }
+
 INSTANTIATE_TEST_SUITE_P(Transports, DataTest, testing::ValuesIn(transports_to_test()),
                          [](const auto& p) { return p.param; });
 

@@ -241,6 +241,20 @@ typedef struct tuttiWindow* tuttiWindow_t;
  * used. The memory must stay until tuttiCommDeregister. */
 TUTTI_API tuttiResult_t tuttiCommRegister(tuttiComm_t comm, void* ptr, size_t bytes,
                                           tuttiWindow_t* window);
+#define TUTTI_WINDOW_DEFAULT 0
+#define TUTTI_WINDOW_REMAP 1
+/* The same with flags. TUTTI_WINDOW_REMAP makes memory that peers of this host cannot reach such
+ * that they can, as if tuttiMemAlloc had given it, until it is deregistered: its whole pages are
+ * replaced by others, address and contents stay. Messages that touch what is left at either end are
+ * copied as before. Meanwhile, and while it is deregistered, no thread of this process may write
+ * there and no operation may use it. tuttiInvalidArgument for memory that is not private and
+ * writable, is locked, or is registered so already; then nothing has changed. No effect on memory
+ * from tuttiMemAlloc, nor where processes share no memory (inproc, gloo, mpi). A forked child has
+ * such memory to itself: see docs/shared-memory.md. */
+TUTTI_API tuttiResult_t tuttiCommWindowRegister(tuttiComm_t comm, void* ptr, size_t bytes,
+                                                tuttiWindow_t* window, int flags);
+/* Of both. tuttiCommDestroy does the same to windows that are left. tuttiOutOfMemory when there is
+ * none for private pages in place of shared ones: the window stays. */
 TUTTI_API tuttiResult_t tuttiCommDeregister(tuttiComm_t comm, tuttiWindow_t window);
 
 /* The native stream of the device that owns the buffers; NULL: do it now and wait. Operations on a

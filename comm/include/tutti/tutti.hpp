@@ -83,6 +83,31 @@ class Comm {
   tuttiComm_t comm_ = nullptr;
 };
 
+// Owns a window: memory registered with a communicator. Neither the memory nor the communicator may
+// go before it.
+class Window {
+ public:
+  Window(const Comm& comm, void* ptr, size_t bytes, int flags = TUTTI_WINDOW_DEFAULT)
+      : comm_(comm.get()) {
+    check(tuttiCommWindowRegister(comm_, ptr, bytes, &window_, flags), comm_);
+  }
+  Window(Window&& other) noexcept
+      : comm_(other.comm_), window_(std::exchange(other.window_, nullptr)) {}
+  Window& operator=(Window&& other) noexcept {
+    std::swap(comm_, other.comm_);
+    std::swap(window_, other.window_);
+    return *this;
+  }
+  ~Window() {
+    if (window_ != nullptr) tuttiCommDeregister(comm_, window_);
+  }
+  tuttiWindow_t get() const noexcept { return window_; }
+
+ private:
+  tuttiComm_t comm_ = nullptr;
+  tuttiWindow_t window_ = nullptr;
+};
+
 // Owns a stream of the host device.
 class Stream {
  public:

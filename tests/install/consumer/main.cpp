@@ -25,6 +25,12 @@ int main() {
     std::printf("refused: %s\n", e.what());
   }
 
+  {
+    tutti::Window window(ranks[0], in.data(), in.size() * sizeof(double));
+    const tutti::Window moved = std::move(window);
+    if (moved.get() == nullptr) return 1;
+  }
+
   tutti::Stream stream;
   tutti::Comm alone = std::move(tutti::Comm::init_all(1).front());
   tutti::check(
