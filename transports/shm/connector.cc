@@ -115,6 +115,7 @@ ShmRecord ShmConnector::introduction(ShmRecordKind kind, const ShmAddress& to,
   record.nonce = address_.nonce;
   record.proof = shm_proof(plan_.secret, address_.nonce, to.nonce);
   record.offset = own_->door_file.offset;
+  record.node = own_->node;
   fds->push_back(own_->door_file.segment->fd());
   record.has_bell = own_->bell->valid() ? 1 : 0;
   if (own_->bell->valid()) fds->push_back(own_->bell->get());

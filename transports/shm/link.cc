@@ -13,6 +13,7 @@
 
 #include "comm/base/clock.h"
 #include "transports/ring/bell.h"
+#include "transports/shm/ring_nodes.h"
 
 namespace tutti {
 namespace {
@@ -92,8 +93,13 @@ Result<RingBlock*> ShmLink::block(uint32_t index) {
   MutexLock lock(mutex_);
   if (blocks_.size() <= index) blocks_.resize(index + 1);
   if (blocks_[index] == nullptr) {
-    Result<void*> at = segment_.map(kHeadBytes + index * sizeof(RingBlock), sizeof(RingBlock));
+    const size_t offset = kHeadBytes + index * sizeof(RingBlock);
+    Result<void*> at = segment_.map(offset, sizeof(RingBlock));
     if (!at.ok()) return at.status();
+    // Both ends wish for the same, so that it is said before anybody touches it.
+    const std::array<int, 2> nodes =
+        own_side_ == 0 ? std::array{own_->node, peer_node_} : std::array{peer_node_, own_->node};
+    if (!to_self_) place_rings(own_->regions->nodes(), segment_, offset, nodes);
     blocks_[index] = static_cast<RingBlock*>(at.value());
   }
   return blocks_[index];
@@ -170,6 +176,7 @@ Status ShmLink::meet_locked(const ShmRecord& record, RecordFds fds) {
   Result<void*> door = file.value().map(record.offset, sizeof(Door));
   if (!door.ok()) return door.status();
   peer_door_ = static_cast<Door*>(door.value());
+  peer_node_ = static_cast<int>(record.node);
   if (record.has_bell != 0) peer_bell_ = std::move(fds[1]);
   return Status();
 }

@@ -31,12 +31,17 @@ namespace tutti {
 struct ShmOwn {
   ShmOwn(std::shared_ptr<OwnRegions> shared, std::shared_ptr<BlockPool> blocks, size_t most,
          const Log& warnings)
-      : regions(std::move(shared)), pool(std::move(blocks)), buffer_cap(most), log(warnings) {}
+      : regions(std::move(shared)),
+        node(regions->nodes().current()),
+        pool(std::move(blocks)),
+        buffer_cap(most),
+        log(warnings) {}
   ~ShmOwn() { regions->remove(door); }
   ShmOwn(const ShmOwn&) = delete;
   ShmOwn& operator=(const ShmOwn&) = delete;
 
   const std::shared_ptr<OwnRegions> regions;  // of the process
+  const int node;                             // of the rank; -1 where that does not matter
   const std::shared_ptr<BlockPool> pool;      // of the process
   const size_t buffer_cap;                    // of it
   const Log log;
@@ -130,6 +135,7 @@ class ShmLink final : public RingLink, private LinkMemory {
   std::array<std::atomic<uint32_t>, kMaxRegions> announced_ = {};  // generation, by slot
   std::atomic<int64_t> looked_ns_{0};
   Mutex mutex_;
+  int peer_node_ TUTTI_GUARDED_BY(mutex_) = -1;
   std::vector<RingBlock*> blocks_ TUTTI_GUARDED_BY(mutex_);
   // Regions that the peer has replaced while a kernel here was running, which may still use them.
   std::vector<iovec> retired_ TUTTI_GUARDED_BY(mutex_);

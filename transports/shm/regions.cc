@@ -105,6 +105,7 @@ Result<void*> OwnRegions::add(size_t bytes, uint32_t reserve) {
     at = carve(rounded, alignment);
   }
   allocated_[at] = rounded;
+  nodes_.prefer(reinterpret_cast<void*>(at), rounded, nodes_.current());
   return reinterpret_cast<void*>(at);
 }
 

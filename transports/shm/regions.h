@@ -17,10 +17,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/base/mutex.h"
 #include "comm/base/status.h"
+#include "transports/shm/nodes.h"
 #include "transports/shm/segment.h"
 
 namespace tutti {
@@ -49,12 +51,12 @@ class OwnRegions {
   // Slots that add() leaves when asked to, for what Tutti itself needs.
   static constexpr uint32_t kReserve = 128;
 
-  OwnRegions() = default;
+  explicit OwnRegions(MemoryNodes::System nodes = MemoryNodes::host()) : nodes_(std::move(nodes)) {}
   OwnRegions(const OwnRegions&) = delete;
   OwnRegions& operator=(const OwnRegions&) = delete;
 
-  // Zeros in whole pages, for as long as nobody removes them. kOutOfMemory, also when all slots but
-  // `reserve` are taken.
+  // Zeros in whole pages, on the memory node of the calling thread, for as long as nobody removes
+  // them. kOutOfMemory, also when all slots but `reserve` are taken.
   Result<void*> add(size_t bytes, uint32_t reserve = 0);
   // `base` as add() gave it; peers see zeros there from now on. False when it is none of ours.
   bool remove(void* base);
@@ -83,6 +85,7 @@ class OwnRegions {
 
   RegionPlace find(const void* base, size_t bytes) const;
   RegionFile file(uint32_t slot, uint32_t generation) const;
+  MemoryNodes& nodes() { return nodes_; }
 
  private:
   struct Slot {
@@ -120,6 +123,7 @@ class OwnRegions {
   Status replace(Arena* arena, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
   Status split(Arena* arena, uint32_t slot, uintptr_t low, uintptr_t high) TUTTI_REQUIRES(mutex_);
 
+  MemoryNodes nodes_;
   std::array<Slot, kMaxRegions> slots_;
   std::atomic<uint32_t> used_{0};  // slots below this have been in use
   std::atomic<uint64_t> detaches_{0};

@@ -40,6 +40,11 @@ Result<std::unique_ptr<Transport>> ShmTransport::open(int number, const Secret& 
                                                       const ShmOptions& options) {
   std::unique_ptr<ShmTransport> transport(new ShmTransport(number, secret, regions, options));
   TUTTI_TRY(transport->make_door());
+  const int refused = transport->own_->regions->nodes().refused();
+  if (refused != 0) {
+    options.log.debug("shm %d: memory is not placed on nodes (mbind: %s)", number,
+                      std::strerror(refused));
+  }
   MutexLock lock(transport->connecting_);
   TUTTI_TRY(transport->connector_.listen());
   transport->address_ = transport->connector_.address();

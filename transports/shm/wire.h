@@ -44,10 +44,11 @@ struct ShmRecord {
   uint32_t has_bell;    // kHello, kWelcome: 1 when the descriptor of one is there
   uint64_t bytes;       // kHello: of the link's segment; kRegion: of the region
   uint64_t offset;      // of the region, or of the door, in its file
+  int64_t node;         // kHello, kWelcome: the memory node of its rank; -1: it does not care
   ShmNonce nonce;       // kHello: of the endpoint that connects
   Digest proof;         // kHello, kWelcome
 };
-static_assert(sizeof(ShmRecord) == 80);
+static_assert(sizeof(ShmRecord) == 88);
 
 // What the end with the nonce `mine` proves to the one with the nonce `theirs`.
 Digest shm_proof(const Secret& secret, const ShmNonce& mine, const ShmNonce& theirs);
