@@ -62,6 +62,7 @@ class RankRun {
   bool in_place_ = false;
   Memory send_kind_ = Memory::kPlain;
   Memory recv_kind_ = Memory::kPlain;
+  bool remaps_ = false;  // plain memory, where there is a whole page of it
   uint8_t* send_ = nullptr;
   uint8_t* recv_ = nullptr;
   std::vector<Content> send_pieces_;
