@@ -78,6 +78,8 @@ tuttiResult_t carry_out(std::unique_ptr<Creation> creation, int blocking, bool i
     if (made) *out = wrap(std::move(made), blocking);
     return tuttiSuccess;
   }
+  const Status started = process()->engine().start();
+  if (!started.ok()) return report(started);
   tuttiComm* handle = new_handle();
   handle->blocking = blocking;
   handle->creation = std::move(creation);

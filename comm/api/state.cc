@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <deque>
+#include <new>
 #include <pthread.h>
 #include <utility>
 
@@ -60,7 +61,11 @@ Process* process() {
 }
 
 Status check_process() {
-  if (process() != nullptr) return Status();
+  try {
+    if (process() != nullptr) return Status();
+  } catch (const std::bad_alloc&) {  // the first call makes it; C callers know no exceptions
+    return error(Code::kOutOfMemory, "no memory to begin with");
+  }
   return error(Code::kForked, "Tutti was used before fork(): start a new program in the child");
 }
 

@@ -10,7 +10,8 @@ namespace {
 Status check_stream(const Entry& entry, tuttiStream_t stream) {
   if (stream == nullptr) return Status();
   TUTTI_TRY(process()->streams().check(stream));
-  return entry.comm().check_any_thread(kStreamOperations);
+  TUTTI_TRY(entry.comm().check_any_thread(kStreamOperations));
+  return process()->engine().start();
 }
 
 // Groups keep the operation; streams hand it to the engine; else this thread runs it to its end.

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "comm/base/bytes.h"
+#include "comm/base/thread.h"
 #include "comm/bootstrap/exchange.h"
 
 namespace tutti {
@@ -41,7 +42,7 @@ Result<std::unique_ptr<Rendezvous>> Rendezvous::open(const std::vector<SocketAdd
     made->listeners_.push_back(std::move(listener.value()));
   }
   if (made->listeners_.empty()) return why;
-  made->thread_ = std::thread([raw = made.get()] { raw->run(); });
+  TUTTI_TRY(start_thread(&made->thread_, "the rendezvous", [raw = made.get()] { raw->run(); }));
   return made;
 }
 

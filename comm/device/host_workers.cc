@@ -1,13 +1,14 @@
 #include "comm/device/host_workers.h"
 
 #include <new>
-#include <system_error>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include "comm/base/cores.h"
 #include "comm/base/mutex.h"
+#include "comm/base/thread.h"
 #include "comm/base/wait.h"
 
 namespace tutti {
@@ -66,13 +67,15 @@ HostWorkers::Crew::~Crew() {
 
 void HostWorkers::Crew::grow(uint32_t helpers) {
   try {
+    threads_.reserve(helpers);
     while (threads_.size() < helpers) {
       const auto index = static_cast<uint32_t>(threads_.size());
-      threads_.emplace_back([this, index] { serve(index); });
+      std::thread thread;
+      // Without it those there are do more.
+      if (!start_thread(&thread, "kernels", [this, index] { serve(index); }).ok()) return;
+      threads_.push_back(std::move(thread));
       threads_now_.store(static_cast<int>(threads_.size()) + 1);
     }
-  } catch (const std::system_error&) {
-    // Those there are do more.
   } catch (const std::bad_alloc&) {
   }
 }

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "comm/base/mutex.h"
+#include "comm/base/thread.h"
 #include "comm/base/unique_fd.h"
 #include "comm/net/socket.h"
 
@@ -167,7 +168,9 @@ Result<std::vector<SocketAddress>> SocketAddress::resolve(std::string_view host_
   if (!look_up->ended.valid()) {
     return error(Code::kSystemError, "eventfd: %s", errno_text(errno).c_str());
   }
-  std::thread([look_up] { look_up->run(); }).detach();
+  std::thread thread;
+  TUTTI_TRY(start_thread(&thread, "looking up a name", [look_up] { look_up->run(); }));
+  thread.detach();
   const Status waited = wait_ready(look_up->ended.get(), POLLIN, patience);
   if (!waited.ok()) {
     return error(

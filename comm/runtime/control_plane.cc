@@ -1,10 +1,13 @@
 #include "comm/runtime/control_plane.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <utility>
 
+#include "comm/base/thread.h"
 #include "comm/runtime/control_plane_links.h"
 
 namespace tutti {
@@ -17,7 +20,7 @@ constexpr int64_t kLastWordNs = 500'000'000;
 
 }  // namespace
 
-ControlPlane::ControlPlane() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+ControlPlane::ControlPlane() = default;
 
 ControlPlane::~ControlPlane() { stop(); }
 
@@ -56,15 +59,19 @@ void ControlPlane::wake() {
 Result<SocketAddress> ControlPlane::listen(const SocketAddress& host, const PortRange& ports,
                                            Log log) {
   MutexLock lock(mutex_);
-  if (!wake_.valid()) return error(Code::kSystemError, "control plane: no eventfd");
+  if (!wake_.valid()) wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_.valid()) {
+    return error(Code::kSystemError, "control plane: eventfd: %s", std::strerror(errno));
+  }
   for (const std::unique_ptr<Listener>& listener : listeners_) {
     if (listener->address().host() == host.host()) return listener->address();
   }
   Result<std::unique_ptr<Listener>> made = Listener::open(host.with_port(0), ports, keys_, log);
   if (!made.ok()) return made.status();
+  if (!thread_.joinable())
+    TUTTI_TRY(start_thread(&thread_, "the control plane", [this] { run(); }));
   log_ = std::move(log);
   listeners_.push_back(std::move(made.value()));
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   wake();
   return listeners_.back()->address();
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "comm/base/thread.h"
 #include "comm/base/wait.h"
 
 namespace tutti {
@@ -17,6 +18,20 @@ void Engine::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+Status Engine::start() {
+  // Asked before every operation on a stream. Relaxed: it guards nothing, and is never taken back.
+  if (started_.load(std::memory_order_relaxed)) return Status();
+  MutexLock lock(mutex_);
+  return start_locked();
+}
+
+Status Engine::start_locked() {
+  if (started_.load(std::memory_order_relaxed) || stopping_) return Status();
+  Status started = start_thread(&thread_, "what nobody waits for", [this] { run(); });
+  started_.store(started.ok(), std::memory_order_relaxed);
+  return started;
+}
+
 void Engine::add(Pollable* work) {
   MutexLock lock(mutex_);
   const auto found = std::find_if(items_.begin(), items_.end(),
@@ -26,10 +41,7 @@ void Engine::add(Pollable* work) {
   } else {
     items_.push_back({work});
   }
-  if (!started_ && !stopping_) {
-    started_ = true;
-    thread_ = std::thread([this] { run(); });
-  }
+  (void)start_locked();  // who must know has asked start()
   ++adds_;
   wake_.notify_one();
 }

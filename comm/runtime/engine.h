@@ -6,11 +6,13 @@
 // (communicators do, by their drive mutex).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
 
 #include "comm/base/mutex.h"
+#include "comm/base/status.h"
 
 namespace tutti {
 
@@ -28,6 +30,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // Starts the thread where it does not run yet. Not ok when the process may have no more threads:
+  // then nothing that is added moves unless somebody calls poll_all().
+  Status start();
   // Polls `work` until it has nothing left. Idempotent.
   void add(Pollable* work);
   // Forgets it; when this returns no thread is inside it any more.
@@ -43,6 +48,7 @@ class Engine {
     int inside = 0;     // threads polling it now
     bool again = true;  // add() was called since it last had nothing left
   };
+  Status start_locked() TUTTI_REQUIRES(mutex_);
   void run();
   bool poll_next(size_t index);
   Mutex mutex_;
@@ -51,7 +57,7 @@ class Engine {
   std::vector<Item> items_ TUTTI_GUARDED_BY(mutex_);
   uint64_t adds_ TUTTI_GUARDED_BY(mutex_) = 0;
   bool stopping_ TUTTI_GUARDED_BY(mutex_) = false;
-  bool started_ TUTTI_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> started_{false};  // written under mutex_
   std::thread thread_;
 };
 

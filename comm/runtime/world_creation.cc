@@ -9,6 +9,7 @@
 
 #include "comm/base/bytes.h"
 #include "comm/base/hash.h"
+#include "comm/base/thread.h"
 #include "comm/base/unique_fd.h"
 #include "comm/bootstrap/agreement.h"
 #include "comm/runtime/net_control.h"
@@ -364,7 +365,7 @@ Result<std::unique_ptr<Communicator>> make_world(Process& process, const WorldPl
 
 WorldCreation::WorldCreation(Process& process, WorldPlan plan, Config config, std::string name)
     : Creation(process, nullptr, std::move(config), std::move(name)) {
-  thread_ = std::thread([this, plan = std::move(plan)] {
+  Status started = start_thread(&thread_, "joining", [this, plan = std::move(plan)] {
     try {
       Result<std::unique_ptr<Communicator>> made =
           make_world(process_, plan, config_, name_, &abort_requested_);
@@ -377,6 +378,9 @@ WorldCreation::WorldCreation(Process& process, WorldPlan plan, Config config, st
     }
     done_.store(true, std::memory_order_release);
   });
+  if (started.ok()) return;
+  thread_result_ = std::move(started);
+  done_.store(true, std::memory_order_release);
 }
 
 WorldCreation::~WorldCreation() {

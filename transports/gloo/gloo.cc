@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "comm/base/thread.h"
 #include "transports/gloo/address.h"
 #include "transports/gloo/channel.h"
 
@@ -136,10 +137,10 @@ Status GlooTransport::connect(int peer, std::string_view address) {
   TUTTI_TRY(theirs.status());
   const Result<bool> connects = link.value()->set_peer(theirs.value());
   TUTTI_TRY(connects.status());
-  if (connects.value()) start_connecting(link.value());
+  if (connects.value()) TUTTI_TRY(start_connecting(link.value()));
   MutexLock lock(mutex_);
-  if (!stopping_ && !tending_.joinable()) tending_ = std::thread([this] { tend_links(); });
-  return Status();
+  if (stopping_ || tending_.joinable()) return Status();
+  return start_thread(&tending_, "the links of gloo", [this] { tend_links(); });
 }
 
 void GlooTransport::tend_links() {
@@ -160,14 +161,15 @@ void GlooTransport::tend_links() {
 }
 
 // Gloo's connect() waits for the kernel, which may wait for a host that is not there.
-void GlooTransport::start_connecting(Link* link) {
+Status GlooTransport::start_connecting(Link* link) {
   MutexLock lock(mutex_);
-  if (stopping_) return;
+  if (stopping_) return Status();
   to_connect_.push_back(link);
-  if (connecting_runs_) return;
+  if (connecting_runs_) return Status();
   if (connecting_.joinable()) connecting_.join();  // it has nothing left to do
-  connecting_runs_ = true;
-  connecting_ = std::thread([this] { run_connects(); });
+  Status started = start_thread(&connecting_, "connecting", [this] { run_connects(); });
+  connecting_runs_ = started.ok();
+  return started;
 }
 
 void GlooTransport::run_connects() {

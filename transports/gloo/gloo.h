@@ -63,7 +63,7 @@ class GlooTransport final : public Transport {
   explicit GlooTransport(const TransportContext& context);
   Status open_pairs(const std::string& host);
   Result<Link*> link_to(int peer) const;
-  void start_connecting(Link* link);
+  Status start_connecting(Link* link);
   void run_connects();
   void tend_links();
   void stop_threads();
