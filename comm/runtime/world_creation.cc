@@ -1,7 +1,6 @@
 #include "comm/runtime/world_creation.h"
 
 #include <algorithm>
-#include <fcntl.h>
 #include <new>
 #include <unistd.h>
 #include <utility>
@@ -9,8 +8,8 @@
 
 #include "comm/base/bytes.h"
 #include "comm/base/hash.h"
+#include "comm/base/host.h"
 #include "comm/base/thread.h"
-#include "comm/base/unique_fd.h"
 #include "comm/bootstrap/agreement.h"
 #include "comm/runtime/net_control.h"
 #include "transports/builtin.h"
@@ -18,27 +17,6 @@
 
 namespace tutti {
 namespace {
-
-std::string host_name() {
-  char name[256] = {};
-  if (gethostname(name, sizeof name - 1) != 0) return "unknown host";
-  return name;
-}
-
-// Different on every boot of every kernel.
-std::string boot_id() {
-  const UniqueFd fd(open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
-  char text[64];
-  const ssize_t got = fd.valid() ? read(fd.get(), text, sizeof text) : 0;
-  return {text, static_cast<size_t>(std::max<ssize_t>(got, 0))};
-}
-
-// Two processes with the same one reach each other's loopback and abstract sockets.
-std::string network_name_space() {
-  char text[64];
-  const ssize_t got = readlink("/proc/self/ns/net", text, sizeof text);
-  return {text, static_cast<size_t>(std::max<ssize_t>(got, 0))};
-}
 
 // The address this process listens on.
 Result<SocketAddress> own_address(const Config& config, const Meeting& meeting) {
@@ -67,10 +45,13 @@ class WorldMaker {
         patience_(patience) {}
 
   Result<std::unique_ptr<Communicator>> make() {
-    TUTTI_TRY(meet());
-    TUTTI_TRY(exchange_cards());
-    TUTTI_TRY(open_transport());
-    return assemble();
+    Status status = meet();
+    if (status.ok()) status = exchange_cards();
+    if (status.ok()) status = open_transport();
+    if (status.ok()) return assemble();
+    // Who has failed, unless the text begins with that.
+    if (status.text().rfind("rank ", 0) == 0) return status;
+    return error(status.code(), "%s: %s", who().c_str(), status.text().c_str());
   }
 
  private:

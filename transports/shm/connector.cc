@@ -76,6 +76,10 @@ ShmConnector::LinkResult ShmConnector::call(int peer, const ShmAddress& address)
   if (!segment.ok()) return segment.status();
   const int fd = segment.value().fd();
   UniqueFd socket = make_socket();
+  if (!socket.valid()) {
+    return error(Code::kSystemError, "shm %d: no socket to call peer %d: %s", plan_.number, peer,
+                 std::strerror(errno));
+  }
   TUTTI_TRY(reach(socket.get(), peer, address));
   ShmLink::Connection connection{std::move(socket), std::move(segment.value()),
                                  shm_proof(plan_.secret, address.nonce, address_.nonce)};
@@ -93,8 +97,8 @@ ShmConnector::LinkResult ShmConnector::call(int peer, const ShmAddress& address)
 Status ShmConnector::reach(int socket, int peer, const ShmAddress& address) {
   sockaddr_un name;
   const socklen_t length = fill(&name, address.socket_name());
-  while (socket < 0 || ::connect(socket, reinterpret_cast<const sockaddr*>(&name), length) != 0) {
-    if (socket >= 0 && may_clear(errno)) {  // too many are calling it at this moment
+  while (::connect(socket, reinterpret_cast<const sockaddr*>(&name), length) != 0) {
+    if (may_clear(errno)) {  // too many are calling it at this moment
       TUTTI_TRY(pause(peer, "has no time for us", kRetryMs));
       continue;
     }
@@ -173,6 +177,12 @@ ShmConnector::LinkResult ShmConnector::wait_for(int peer, const ShmAddress& addr
 }
 
 ShmConnector::LinkResult ShmConnector::welcome(int peer, const ShmAddress& address, Guest guest) {
+  if (guest.cut) {
+    return error(Code::kSystemError,
+                 "shm %d: what peer %d has sent cannot be taken: this process can open no further "
+                 "files (ulimit -n)",
+                 plan_.number, peer);
+  }
   if (guest.hello.bytes != ShmLink::segment_bytes()) {
     return error(Code::kInvalidArgument, "shm %d: peer %d has a segment of %llu bytes, not %zu",
                  plan_.number, peer, static_cast<unsigned long long>(guest.hello.bytes),
@@ -235,9 +245,9 @@ void ShmConnector::hear_guests() {
     bool gone = false;
     if (!guest->introduced) {
       const ShmReceived got = receive_record(guest->socket.get(), &guest->hello, &guest->fds);
-      guest->introduced = got == ShmReceived::kRecord && is_welcome(guest->hello);
+      guest->cut = got == ShmReceived::kCut;
+      guest->introduced = (got == ShmReceived::kRecord || guest->cut) && is_welcome(guest->hello);
       gone = !guest->introduced && got != ShmReceived::kNothing;
-      if (got == ShmReceived::kCut) listener_errno_ = EMFILE;
     }
     guest = gone ? guests_.erase(guest) : std::next(guest);
   }

@@ -47,6 +47,7 @@ class ShmConnector {
   struct Guest {
     UniqueFd socket;
     bool introduced = false;
+    bool cut = false;  // what it has brought could not be taken
     ShmRecord hello = {};
     RecordFds fds;
   };
