@@ -1,8 +1,11 @@
 // Shm between processes: what they leave behind, and what becomes of the others when one of them is
 // killed, leaves or is stopped.
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <iterator>
 #include <random>
 #include <sys/wait.h>
 
@@ -96,6 +99,27 @@ class ShmProcesses : public testing::Test {
   std::unique_ptr<RecvChannel> recv_;
 };
 
+// What must be as before once the endpoints of this process are gone.
+size_t num_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<size_t>(std::distance(all, {}));
+}
+
+size_t num_segments_mapped() {
+  std::ifstream maps("/proc/self/maps");
+  size_t n = 0;
+  for (std::string line; std::getline(maps, line);) {
+    n += line.find("memfd:tutti") != std::string::npos ? 1 : 0;
+  }
+  return n;
+}
+
+// 20, or as many as the environment says (CMakeLists.txt).
+int kill_rounds() {
+  const char* given = std::getenv("TUTTI_TEST_KILLS");
+  return given != nullptr ? std::atoi(given) : 20;
+}
+
 // Sends back what it gets, for ever.
 void echo(Transport& transport, SendChannel& send, RecvChannel& recv) {
   std::vector<std::byte> data;
@@ -171,7 +195,11 @@ TEST_F(ShmProcesses, AKilledPeerIsNamedAndLeavesNoName) {
 // With messages of all kinds on their way, rings half full, locks held.
 TEST_F(ShmProcesses, KilledAtAnyMoment) {
   std::minstd_rand random(std::random_device{}());
-  for (int round = 0; round < 20; ++round) {
+  const size_t descriptors = num_descriptors();
+  const size_t mapped = num_segments_mapped();
+  const int rounds = kill_rounds();
+  alarm(100 + static_cast<unsigned>(rounds));
+  for (int round = 0; round < rounds; ++round) {
     ASSERT_NO_FATAL_FAILURE(start(talk));
     const Deadline end = Deadline::after_ns(static_cast<int64_t>(random() % 10'000'000));
     while (!end.expired(now_ns())) talk_once(*endpoints_[0], *send_, *recv_);
@@ -187,6 +215,8 @@ TEST_F(ShmProcesses, KilledAtAnyMoment) {
     recv_.reset();
     endpoints_.clear();
     expect_no_names();
+    ASSERT_EQ(num_descriptors(), descriptors);
+    ASSERT_EQ(num_segments_mapped(), mapped);
   }
 }
 
