@@ -133,21 +133,24 @@ namespace {
   return error(Code::kInvalidUsage, "%s: %s was finalized", function, handle.comm->who().c_str());
 }
 
-bool is_alive(const tuttiComm& handle) {
-  return handle.state.load(std::memory_order_acquire) == tuttiComm::kAlive;
+// Whether they have nothing to say: so with almost every call.
+inline bool is_alive(tuttiComm_t handle) {
+  return !forked.load(std::memory_order_relaxed) && handle != nullptr &&
+         handle->state.load(std::memory_order_acquire) == tuttiComm::kAlive;
+}
+inline bool is_ready(const tuttiComm& handle) {
+  return handle.state.load(std::memory_order_acquire) == tuttiComm::kAlive &&
+         !handle.comm->in_trouble() && !handle.finalized.load(std::memory_order_relaxed);
 }
 
 }  // namespace
 
 Status check_handle(tuttiComm_t handle, const char* function) {
-  const bool good = !forked.load(std::memory_order_relaxed) && handle != nullptr;
-  return good && is_alive(*handle) ? Status() : why_no_handle(handle, function);
+  return is_alive(handle) ? Status() : why_no_handle(handle, function);
 }
 
 Status check_ready(const tuttiComm& handle, const char* function) {
-  const bool good = is_alive(handle) && !handle.comm->in_trouble() &&
-                    !handle.finalized.load(std::memory_order_relaxed);
-  return good ? Status() : why_not_ready(handle, function);
+  return is_ready(handle) ? Status() : why_not_ready(handle, function);
 }
 
 void settle_creation(tuttiComm& handle) {
@@ -181,7 +184,7 @@ GroupedCall::~GroupedCall() {
 }
 
 Entry::Entry(tuttiComm_t handle, const char* function, bool any_state) : handle_(handle) {
-  status_ = check_handle(handle, function);
+  if (!is_alive(handle)) status_ = why_no_handle(handle, function);
   if (!status_.ok()) return;
   // acquire: what the thread before us did; pairs with the release in ~Entry.
   if (handle->busy.exchange(true, std::memory_order_acquire)) {
@@ -190,6 +193,7 @@ Entry::Entry(tuttiComm_t handle, const char* function, bool any_state) : handle_
     return;
   }
   entered_ = true;
+  if (is_ready(*handle)) return;
   settle(*handle);
   if (!any_state) status_ = check_ready(*handle, function);
 }
