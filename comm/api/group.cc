@@ -16,7 +16,7 @@ class GroupEntry {
   explicit GroupEntry(const std::vector<GroupedCall>& calls) {
     for (const GroupedCall& call : calls) {
       if (std::find(comms_.begin(), comms_.end(), call.comm) != comms_.end()) continue;
-      if (call.comm->busy.exchange(true, std::memory_order_acquire)) {
+      if (!call.comm->inside.try_lock()) {
         status_ = error(Code::kConcurrentUse, "tuttiGroupEnd: another thread is inside %s",
                         call.comm->comm->who().c_str());
         return;
@@ -25,7 +25,7 @@ class GroupEntry {
     }
   }
   ~GroupEntry() {
-    for (tuttiComm* comm : comms_) comm->busy.store(false, std::memory_order_release);
+    for (tuttiComm* comm : comms_) comm->inside.unlock();
   }
   GroupEntry(const GroupEntry&) = delete;
   GroupEntry& operator=(const GroupEntry&) = delete;

@@ -186,8 +186,7 @@ GroupedCall::~GroupedCall() {
 Entry::Entry(tuttiComm_t handle, const char* function, bool any_state) : handle_(handle) {
   if (!is_alive(handle)) status_ = why_no_handle(handle, function);
   if (!status_.ok()) return;
-  // acquire: what the thread before us did; pairs with the release in ~Entry.
-  if (handle->busy.exchange(true, std::memory_order_acquire)) {
+  if (!handle->inside.try_lock()) {
     status_ =
         error(Code::kConcurrentUse, "%s: another thread is inside this communicator", function);
     return;
@@ -199,7 +198,7 @@ Entry::Entry(tuttiComm_t handle, const char* function, bool any_state) : handle_
 }
 
 Entry::~Entry() {
-  if (entered_) handle_->busy.store(false, std::memory_order_release);
+  if (entered_) handle_->inside.unlock();
 }
 
 }  // namespace tutti

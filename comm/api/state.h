@@ -30,9 +30,9 @@ struct tuttiComm {
   static constexpr uint32_t kDestroyed = 0x54434445;
 
   std::atomic<uint32_t> state{kAlive};
-  std::atomic<bool> busy{false};  // a thread is inside
-  std::atomic<int> recorded{0};   // calls that groups hold
-  tutti::Mutex settling;          // held while a creation hands over
+  tutti::BiasedMutex inside;     // held by the thread that is, never waited for
+  std::atomic<int> recorded{0};  // calls that groups hold
+  tutti::Mutex settling;         // held while a creation hands over
   std::atomic<bool> finalized{false};
   int blocking = 1;
   std::unique_ptr<tutti::Communicator> comm;

@@ -91,7 +91,7 @@ class Communicator final : public Pollable {
   void poll() TUTTI_REQUIRES(drive_mutex_);
   // The slow checks: abort, failures of peers, deadlines. Ends the communicator when one hits.
   void check() TUTTI_REQUIRES(drive_mutex_);
-  LadderMutex& drive_mutex() TUTTI_THREAD_ANNOTATION(lock_returned(drive_mutex_)) {
+  BiasedMutex& drive_mutex() TUTTI_THREAD_ANNOTATION(lock_returned(drive_mutex_)) {
     return drive_mutex_;
   }
   bool idle() const { return pending_.load(std::memory_order_acquire) == 0; }
@@ -160,7 +160,7 @@ class Communicator final : public Pollable {
   WaitRungs rungs_;
   Plans plans_;
   PointToPointChannels point_to_point_;
-  LadderMutex drive_mutex_;
+  BiasedMutex drive_mutex_;
   Sequencer sequencer_ TUTTI_GUARDED_BY(drive_mutex_);
   Execution execution_;
   std::map<uint64_t, std::deque<SendOperation*>> self_sends_;

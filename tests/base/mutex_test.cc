@@ -9,10 +9,10 @@
 namespace tutti {
 namespace {
 
-TEST(LadderMutex, OneThreadAtATime) {
+TEST(BiasedMutex, OneThreadAtATime) {
   constexpr int kThreads = 4;
   constexpr int kTurns = 20000;
-  LadderMutex mutex;
+  BiasedMutex mutex;
   int64_t count = 0;  // not atomic: a lost turn shows, and so does a race under TSan
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
@@ -27,8 +27,53 @@ TEST(LadderMutex, OneThreadAtATime) {
   EXPECT_EQ(count, kThreads * kTurns);
 }
 
-TEST(LadderMutex, TryLockSaysWhetherItIsTaken) {
-  LadderMutex mutex;
+// Pairs of threads, each new to its mutex, so that the privilege ends while its owner is at work.
+TEST(BiasedMutex, EndOfThePrivilegeMeetsItsOwnerAnywhere) {
+  constexpr int kRounds = 300;
+  constexpr int kOwnTurns = 2000;
+  for (int round = 0; round < kRounds; ++round) {
+    BiasedMutex mutex;
+    int64_t count = 0;
+    std::atomic<int> turns{0};
+    std::thread owner([&] {
+      for (int i = 0; i < kOwnTurns; ++i) {
+        MutexLock lock(mutex);
+        ++count;
+        turns.store(i, std::memory_order_relaxed);
+      }
+    });
+    while (turns.load(std::memory_order_relaxed) < round % 50) std::this_thread::yield();
+    int taken = 0;
+    for (int i = 0; i < 100; ++i) {
+      if (!mutex.try_lock()) continue;
+      ++count;
+      ++taken;
+      mutex.unlock();
+    }
+    owner.join();
+    ASSERT_EQ(count, kOwnTurns + taken) << "round " << round;
+  }
+}
+
+TEST(BiasedMutex, IsHandedFromThreadToThread) {
+  BiasedMutex mutex;
+  int64_t count = 0;
+  for (int t = 0; t < 10; ++t) {
+    std::thread next([&] {
+      for (int i = 0; i < 10; ++i) {
+        ASSERT_TRUE(mutex.try_lock());
+        EXPECT_FALSE(mutex.try_lock());
+        ++count;
+        mutex.unlock();
+      }
+    });
+    next.join();
+  }
+  EXPECT_EQ(count, 100);
+}
+
+TEST(BiasedMutex, TryLockSaysWhetherItIsTaken) {
+  BiasedMutex mutex;
   ASSERT_TRUE(mutex.try_lock());
   EXPECT_FALSE(mutex.try_lock());
   mutex.unlock();
@@ -37,8 +82,8 @@ TEST(LadderMutex, TryLockSaysWhetherItIsTaken) {
 }
 
 // Longer than any spinning or yielding lasts, so that the waiter has to sleep and to wake up.
-TEST(LadderMutex, WaitsForAHolderThatTakesItsTime) {
-  LadderMutex mutex;
+TEST(BiasedMutex, WaitsForAHolderThatTakesItsTime) {
+  BiasedMutex mutex;
   mutex.lock();
   std::atomic<bool> waiting{false};
   std::atomic<bool> given_back{false};
