@@ -77,7 +77,7 @@ Execution::State Execution::advance() {
   return all_sent() ? State::kDone : State::kBlocked;
 }
 
-void Execution::next_step(BoundLane& lane) {
+inline void Execution::next_step(BoundLane& lane) {
   ++steps_run_;
   lane.next_post = 0;
   lane.receives_posted = false;
@@ -90,7 +90,7 @@ void Execution::next_step(BoundLane& lane) {
   }
 }
 
-bool Execution::all_sent() const {
+inline bool Execution::all_sent() const {
   const uint64_t rounds = plan_->layout.rounds();
   for (const SendEnd& end : plan_->sends) {
     if (end.channel->sent() < end.base + rounds * end.per_round) return false;
@@ -98,7 +98,7 @@ bool Execution::all_sent() const {
   return true;
 }
 
-Execution::StepResult Execution::run_step(BoundLane& lane, const BoundStep& step) {
+inline Execution::StepResult Execution::run_step(BoundLane& lane, const BoundStep& step) {
   if (step.op == Op::kOffer) {
     run_offer(lane, step);
     return StepResult::kDone;
@@ -124,7 +124,7 @@ bool Execution::still_waits(const BoundLane& lane, const BoundStep& step) const 
   return false;
 }
 
-void Execution::run_offer(const BoundLane& lane, const BoundStep& step) {
+inline void Execution::run_offer(const BoundLane& lane, const BoundStep& step) {
   const BoundOperand& o = plan_->operands[step.first];
   if (!plan_->capabilities.place || step.bytes < kPlaceMinimumBytes || o.num_parts != 1) return;
   const RecvEnd& end = plan_->recvs[o.channel];
@@ -133,7 +133,7 @@ void Execution::run_offer(const BoundLane& lane, const BoundStep& step) {
                      header_.fingerprint);
 }
 
-void Execution::fill_iovecs(const BoundOperand& o) {
+inline void Execution::fill_iovecs(const BoundOperand& o) {
   for (uint32_t i = 0; i < o.num_parts; ++i) {
     const Extent& part = plan_->parts[o.first_part + i];
     plan_->iovecs[o.first_part + i] = {base(o.buffer) + part.offset, part.bytes};
@@ -141,26 +141,26 @@ void Execution::fill_iovecs(const BoundOperand& o) {
 }
 
 // The message's iovec entries are lent with it: those of the last round must be back.
-bool Execution::entries_lent(const BoundLane& lane, const BoundOperand& o) const {
+inline bool Execution::entries_lent(const BoundLane& lane, const BoundOperand& o) const {
   if (lane.round == 0) return false;
   const SendEnd& end = plan_->sends[o.channel];
   return end.channel->sent() <= end.base + (lane.round - 1) * uint64_t{end.per_round} + o.message;
 }
 
-bool Execution::post(const BoundLane& lane, const BoundOperand& o) {
+inline bool Execution::post(const BoundLane& lane, const BoundOperand& o) {
   if (entries_lent(lane, o)) return false;
   fill_iovecs(o);
   return plan_->sends[o.channel].channel->post_send(
       header_for(lane, o), plan_->iovecs.data() + o.first_part, static_cast<int>(o.num_parts));
 }
 
-Execution::StepResult Execution::run_send(BoundLane& lane, const BoundStep& step) {
+inline Execution::StepResult Execution::run_send(BoundLane& lane, const BoundStep& step) {
   if (waits(lane, step)) return StepResult::kBlocked;
   const BoundOperand& to = plan_->operands[step.first + step.n_in];
   return post(lane, to) ? StepResult::kDone : StepResult::kBlocked;
 }
 
-Execution::StepResult Execution::run_kernel(BoundLane& lane, const BoundStep& step) {
+inline Execution::StepResult Execution::run_kernel(BoundLane& lane, const BoundStep& step) {
   if (!lane.computed) {
     if (waits(lane, step)) return StepResult::kBlocked;
     if (step.local) return run_local(step);
@@ -180,7 +180,7 @@ Execution::StepResult Execution::run_kernel(BoundLane& lane, const BoundStep& st
 }
 
 // Own memory only: nothing to wait for, nobody else to mind.
-Execution::StepResult Execution::run_local(const BoundStep& step) {
+inline Execution::StepResult Execution::run_local(const BoundStep& step) {
   if (step.bytes == 0) return StepResult::kDone;
   const BoundOperand* o = &plan_->operands[step.first];
   for (size_t k = 0; k < step.n_in; ++k) src_[k] = address(*o++);
@@ -190,7 +190,7 @@ Execution::StepResult Execution::run_local(const BoundStep& step) {
 }
 
 // Finds every input: local ones in memory, messages where they lie or where they landed.
-Execution::StepResult Execution::gather_inputs(BoundLane& lane, const BoundStep& step) {
+inline Execution::StepResult Execution::gather_inputs(BoundLane& lane, const BoundStep& step) {
   const bool view = plan_->capabilities.view;
   if (!view && !lane.receives_posted) {
     for (uint32_t k = 0; k < step.n_in; ++k) {
@@ -229,9 +229,9 @@ Execution::StepResult Execution::gather_inputs(BoundLane& lane, const BoundStep&
 }
 
 // The first message of an operation names it; later ones must not.
-Execution::StepResult Execution::check(const RecvEnd& end, const BoundLane& lane,
-                                       const BoundOperand& o, size_t expected,
-                                       const Message& message) {
+inline Execution::StepResult Execution::check(const RecvEnd& end, const BoundLane& lane,
+                                              const BoundOperand& o, size_t expected,
+                                              const Message& message) {
   const bool first = lane.round == 0 && o.message == 0;
   const bool header_right = first ? message.header != nullptr &&
                                         message.header->comm_epoch == header_.comm_epoch &&
@@ -246,7 +246,7 @@ Execution::StepResult Execution::check(const RecvEnd& end, const BoundLane& lane
 
 // Decides where the kernel writes: the local place when somebody reads it there, and the address a
 // peer offered for each message it will take that way. Returns the number of destinations in out_.
-int Execution::choose_destinations(const BoundStep& step) {
+inline int Execution::choose_destinations(const BoundStep& step) {
   const uint32_t first = step.first + step.n_in;
   bool home = (plan_->operands[first].flags & kKeep) != 0;
   int n = 0;
@@ -280,7 +280,7 @@ bool Execution::fetch_failed(const BoundStep& step) const {
   });
 }
 
-bool Execution::release_inputs(const BoundStep& step) {
+inline bool Execution::release_inputs(const BoundStep& step) {
   bool all = true;
   if (!plan_->capabilities.view) return all;
   for (uint32_t k = 0; k < step.n_in; ++k) {
@@ -290,7 +290,7 @@ bool Execution::release_inputs(const BoundStep& step) {
   return all;
 }
 
-bool Execution::post_outputs(BoundLane& lane, const BoundStep& step) {
+inline bool Execution::post_outputs(BoundLane& lane, const BoundStep& step) {
   for (uint32_t k = std::max<uint32_t>(1, lane.next_post); k < step.n_out; ++k) {
     const BoundOperand& o = plan_->operands[step.first + step.n_in + k];
     const bool posted = o.placed != nullptr ? plan_->sends[o.channel].channel->post_placed(

@@ -58,6 +58,7 @@ Result<BoundCall*> Plans::look_up(const CollectiveCall& call) {
   const auto found = index_.find(shape);
   if (found != index_.end() && is_for(*found->second, shape, call)) {
     cache_.splice(cache_.begin(), cache_, found->second);
+    recent_[recent_slot(shape)] = &cache_.front();
     return &cache_.front().bound;
   }
   BoundCall bound;
@@ -67,6 +68,7 @@ Result<BoundCall*> Plans::look_up(const CollectiveCall& call) {
       {shape, std::move(bound), call.equal(), call.counts_known_to_all, call.counts_hash, {}});
   if (!call.equal()) cache_.front().blocks = *call.blocks;
   index_[shape] = cache_.begin();
+  recent_[recent_slot(shape)] = &cache_.front();
   return &cache_.front().bound;
 }
 
@@ -74,7 +76,7 @@ void Plans::make_room() {
   if (cache_.size() < kMostCached) return;
   for (auto it = cache_.end(); it != cache_.begin();) {
     --it;
-    if (it->bound.holders > 0) continue;
+    if (it->bound.holders > 0 || recent_[recent_slot(it->shape)] == &*it) continue;
     index_.erase(it->shape);
     cache_.erase(it);
     return;

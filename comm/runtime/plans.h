@@ -5,6 +5,7 @@
 // holds goes first. Thread: calls of one communicator, one at a time.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -36,10 +37,9 @@ class Plans final : public ChannelSource {
   // The plan for `call`, bound now if it is not cached. The caller counts itself among holders
   // while it needs it.
   Result<BoundCall*> find(const CollectiveCall& call) {
-    // The same once more is what most calls ask for.
-    if (call.equal() && !cache_.empty() && is_for(cache_.front(), call, call)) {
-      return &cache_.front().bound;
-    }
+    // One of the last few once more is what most calls ask for.
+    Cached* const recent = recent_[recent_slot(call)];
+    if (recent != nullptr && call.equal() && is_for(*recent, call, call)) return &recent->bound;
     return look_up(call);
   }
   void release(BoundCall* bound) { --bound->holders; }
@@ -61,12 +61,18 @@ class Plans final : public ChannelSource {
     CollectiveCall::Blocks blocks;
   };
   static constexpr size_t kMostCached = 128;
+  static constexpr size_t kRecent = 16;  // as many roots in turns
 
   static CallShape shape_of(const CollectiveCall& call);
   // Equal shapes of blocks that differ are all but certainly, and not certainly, equal calls.
   static bool is_for(const Cached& cached, const CallShape& shape, const CollectiveCall& call) {
     return cached.shape == shape && cached.equal == call.equal() &&
            (call.equal() || has_blocks_of(cached, call));
+  }
+  static size_t recent_slot(const CallShape& shape) {
+    const size_t root_and_kind =
+        static_cast<size_t>(shape.root) + static_cast<size_t>(shape.collective) * 5;
+    return (root_and_kind + shape.count) % kRecent;
   }
   static bool has_blocks_of(const Cached& cached, const CollectiveCall& call);
   Result<BoundCall*> look_up(const CollectiveCall& call);
@@ -81,7 +87,8 @@ class Plans final : public ChannelSource {
   const std::vector<int> peers_;
   const Config& config_;
   const size_t cache_bytes_;
-  std::list<Cached> cache_;  // most recently used first
+  std::list<Cached> cache_;  // most recently used first, but for use through recent_
+  std::array<Cached*, kRecent> recent_{};
   std::unordered_map<CallShape, std::list<Cached>::iterator, ShapeHash> index_;
   std::unordered_map<uint64_t, std::unique_ptr<SendChannel>> sends_;  // by lane << 32 | peer
   std::unordered_map<uint64_t, std::unique_ptr<RecvChannel>> recvs_;
