@@ -16,6 +16,12 @@ bool makes_sense(const CallRecord& c) {
 
 }  // namespace
 
+void ControlMessage::set_failure(const Failure& failure) {
+  rank = failure.rank;
+  code = failure.code;
+  text = failure.text;
+}
+
 std::string ControlMessage::encode() const {
   BytesWriter out;
   out.number(comm).number(question).number(static_cast<uint8_t>(presence));

@@ -12,12 +12,14 @@
 
 namespace tutti {
 
+struct Failure;
+
 struct ControlMessage {
   enum Type : uint16_t {
     kAsk = 1,  // tell me of your side, now and when it ends
     kState,    // the answer: status, calls
     kPresent,  // my side is there
-    kLeft,     // my side has ended in good order
+    kLeft,     // my side has ended, in good order or with a failure: rank, code, text
     kFailure,  // my side has failed: rank, code, text
   };
   enum class Presence : uint8_t { kNotYet, kThere, kLeft };
@@ -31,6 +33,7 @@ struct ControlMessage {
   std::string text;
   std::vector<CallRecord> calls;
 
+  void set_failure(const Failure& failure);
   std::string encode() const;  // the payload
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <utility>
@@ -111,21 +112,24 @@ void ControlPlane::join(const Membership& m) {
 
 void ControlPlane::leave(const Membership& m) {
   MutexLock lock(mutex_);
+  const std::optional<Failure> failure = m.board->failure();
   ControlMessage left;
   left.type = ControlMessage::kLeft;
   left.comm = m.comm;
+  // The word about a failure may still be on its way on a link that is being made. A peer that
+  // heard of the end alone would take this rank for the cause.
+  if (failure.has_value()) left.set_failure(*failure);
   for (int peer : m.members) {
     for (const std::unique_ptr<Link>& link : links_) {
-      const bool theirs = link->world == m.world->id && link->self == m.world->rank &&
-                          link->peer == peer && link->connection != nullptr && !link->closed;
-      if (!theirs) continue;
+      const bool theirs = link->is_of(m.world->id, m.world->rank, peer);
+      if (!theirs || link->connection == nullptr) continue;
       link->connection->queue(left.type, left.encode());
       (void)link->connection->flush();  // the process may end before the thread comes to it
     }
   }
   seats_.erase({m.world->id, m.world->rank, m.comm});
   const auto state = worlds_.find({m.world->id, m.world->rank});
-  if (state != worlds_.end()) state->second.ended[m.comm] = m.board->failure();
+  if (state != worlds_.end()) state->second.ended[m.comm] = failure;
 }
 
 void ControlPlane::announce(const Membership& m) {
@@ -140,9 +144,7 @@ void ControlPlane::fail(const Membership& m, const Failure& failure) {
   ControlMessage message;
   message.type = ControlMessage::kFailure;
   message.comm = m.comm;
-  message.rank = failure.rank;
-  message.code = failure.code;
-  message.text = failure.text;
+  message.set_failure(failure);
   MutexLock lock(mutex_);
   tell_all(m, message);
 }
@@ -191,10 +193,7 @@ void ControlPlane::tell(const Membership& m, int rank, const ControlMessage& mes
 // The link to another rank of the world; begun when there is none.
 ControlPlane::Link* ControlPlane::link_to(const World& world, int peer) {
   for (const std::unique_ptr<Link>& link : links_) {
-    if (link->world == world.id && link->self == world.rank && link->peer == peer &&
-        !link->closed) {
-      return link.get();
-    }
+    if (link->is_of(world.id, world.rank, peer)) return link.get();
   }
   auto link = std::make_unique<Link>();
   link->world = world.id;

@@ -65,7 +65,7 @@ class ControlPlane {
   void exit(const World& world);
 
   void join(const Membership& m);
-  // Tells who is listening that this side has ended in good order.
+  // Tells who is listening that this side has ended, and the failure, if any, that it ended with.
   void leave(const Membership& m);
   // To every member: this rank is there; it has failed.
   void announce(const Membership& m);

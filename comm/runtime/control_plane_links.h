@@ -24,6 +24,11 @@ struct ControlPlane::Link {
   std::string waiting;                     // frames to send once it stands
   std::unique_ptr<Connection> connection;  // once it stands
   bool closed = false;
+
+  // Whether it stands, or is being made, from rank `from` (here) to rank `to` of a world.
+  bool is_of(uint64_t world_id, int from, int to) const {
+    return world == world_id && self == from && peer == to && !closed;
+  }
 };
 
 struct ControlPlane::WorldState {

@@ -166,11 +166,7 @@ void ControlPlane::answer(Link* link, const ControlMessage& question) {
       failure = ended->second;
     }
   }
-  if (failure.has_value()) {
-    state.rank = failure->rank;
-    state.code = failure->code;
-    state.text = failure->text;
-  }
+  if (failure.has_value()) state.set_failure(*failure);
   link->connection->queue(state.type, state.encode());
 }
 

@@ -71,6 +71,7 @@ class ControlPlaneTest : public testing::Test {
   static constexpr int kRanks = 3;
   std::vector<std::unique_ptr<ControlPlane>> planes_;
   std::vector<std::shared_ptr<const World>> worlds_;
+  KeyRing no_keys_;
 };
 
 TEST_F(ControlPlaneTest, AFailureReachesEverybody) {
@@ -147,6 +148,27 @@ TEST_F(ControlPlaneTest, OneThatHasLeftBeforeAnybodyAsked) {
   a->watch(1);
   ASSERT_TRUE(soon([&] { return a->left(-1); }));
   EXPECT_EQ(a->why_left(1), "it destroyed its communicator");
+}
+
+// Its word about the failure waits for a link that does not stand yet, its end goes out on one that
+// does.
+TEST_F(ControlPlaneTest, OneThatLeavesAfterAFailureIsNotTakenForTheCause) {
+  // Takes connections for rank 1, and never answers.
+  auto silent = Listener::open(SocketAddress::parse("127.0.0.1:0").value(), {}, no_keys_, Log());
+  ASSERT_TRUE(silent.ok()) << silent.status().text();
+  auto astray = std::make_shared<World>(*worlds_[0]);
+  astray->control[1] = silent.value()->address();
+  worlds_[0] = astray;
+  auto a = control(0), b = control(1);
+  a->watch(1);  // a link that is being made from now on
+  b->watch(0);  // and one the other way, which stands
+  ASSERT_TRUE(soon([&] { return b->present(0); }));
+  a->fail(Code::kRemoteError, "rank 0 of 3: peer 2 is gone");
+  a.reset();
+  ASSERT_TRUE(soon([&] { return b->left(-1); }));
+  ASSERT_TRUE(b->failed()) << "a rank that looks now blames rank 0";
+  EXPECT_EQ(b->failure()->code, Code::kRemoteError);
+  EXPECT_EQ(b->failure()->text, "rank 0 of 3: peer 2 is gone");
 }
 
 TEST_F(ControlPlaneTest, AProcessThatEnds) {
