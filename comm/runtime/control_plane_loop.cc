@@ -107,11 +107,16 @@ void ControlPlane::dial_on(Link* link) {
   }
 }
 
-// A rank whose link breaks is gone from every communicator it shares with this one.
+// A rank whose last link breaks is gone from every communicator it shares with this one. While
+// there is another one, what it said there may not have been read yet.
 void ControlPlane::close(Link* link, const std::string& why) {
   link->closed = true;
+  const bool last = std::none_of(links_.begin(), links_.end(), [&](const auto& other) {
+    return other->is_of(link->world, link->self, link->peer);
+  });
   for (auto& [key, seat] : seats_) {
-    if (std::get<0>(key) != link->world || std::get<1>(key) != link->self) continue;
+    const bool shared = std::get<0>(key) == link->world && std::get<1>(key) == link->self;
+    if (!last || !shared) continue;
     const int rank = seat.rank_of(link->peer);
     if (rank >= 0) seat.m.board->set_left(rank, why);
   }

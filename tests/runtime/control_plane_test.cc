@@ -171,6 +171,30 @@ TEST_F(ControlPlaneTest, OneThatLeavesAfterAFailureIsNotTakenForTheCause) {
   EXPECT_EQ(b->failure()->text, "rank 0 of 3: peer 2 is gone");
 }
 
+// A process that ends has said why on one of two links, and the other one breaks first.
+TEST_F(ControlPlaneTest, OneThatEndsIsGoneWithItsLastLink) {
+  auto b = control(1);
+  const Patience patience{Deadline::after_ns(30'000'000'000)};
+  const std::string hello = ControlHello{5, 0, 1}.encode();
+  const auto link = [&] { return connect_to(worlds_[0]->control[1], {1, 2, 3}, hello, patience); };
+  ControlMessage message;
+  message.comm = kComm;
+  auto first = link(), second = link();
+  ASSERT_TRUE(first.ok() && second.ok());
+  // An answer shows that the link stands.
+  ASSERT_TRUE(first.value().send(ControlMessage::kAsk, message.encode(), patience).ok());
+  ASSERT_TRUE(first.value().receive(patience).ok());
+  { const Connection ends = std::move(first.value()); }
+  message.set_failure({2, Code::kRemoteError, "rank 2 of 3: no memory"});
+  ASSERT_TRUE(second.value().send(ControlMessage::kFailure, message.encode(), patience).ok());
+  ASSERT_TRUE(soon([&] { return b->failed(); }));
+  EXPECT_FALSE(b->left(-1)) << "a rank that had looked before would have blamed rank 0";
+  EXPECT_EQ(b->failure()->rank, 2);
+  { const Connection ends = std::move(second.value()); }
+  ASSERT_TRUE(soon([&] { return b->left(-1); }));
+  EXPECT_NE(b->why_left(0).find("its process has ended"), std::string::npos) << b->why_left(0);
+}
+
 TEST_F(ControlPlaneTest, AProcessThatEnds) {
   auto a = control(0), b = control(1);
   a->watch(1);
