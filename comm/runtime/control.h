@@ -31,8 +31,8 @@ class Control {
   virtual bool present(int rank) const = 0;
   // Whether `rank` has ended its side for good; all it had posted is there. -1: any rank (cheap).
   virtual bool left(int rank) const = 0;
-  // Whether something that `rank` said before its end may still be on its way here: news travels
-  // on another connection than the end of a channel.
+  // Whether the word about the failure that `rank` ended for, its own or another rank's, may still
+  // be on its way here: news travels on another connection than the end of a channel.
   virtual bool may_explain(int /*rank*/) const { return false; }
   // After left(): how, to complete "rank 1 has left: ...".
   virtual std::string why_left(int rank) const = 0;

@@ -8,6 +8,9 @@ namespace tutti {
 namespace {
 
 constexpr int64_t kGraceNs = 2'000'000'000;
+// A rank that had heard of a failure and went may be missed before the news of that come from the
+// rank that tells everybody, on links that it has to make first.
+constexpr int64_t kHearsayNs = 200'000'000;
 // The answers of living peers take a few milliseconds; a stopped one never answers.
 constexpr int64_t kAskNs = 1'500'000'000;
 
@@ -37,8 +40,12 @@ bool NetControl::left(int rank) const {
   return at != 0 && now_ns() - at > kGraceNs;
 }
 
-// What a rank has said comes before the end of the link that it said it on.
-bool NetControl::may_explain(int rank) const { return rank < 0 || board().left_at(rank) == 0; }
+// What a rank has said comes before the end of the link that it said it on; what others say of the
+// failure that it went for does not.
+bool NetControl::may_explain(int rank) const {
+  const int64_t at = rank < 0 ? 0 : board().left_at(rank);
+  return at == 0 || now_ns() - at < kHearsayNs;
+}
 
 void NetControl::watch(int rank) {
   if (rank < 0 || rank == m_.rank) return;

@@ -204,6 +204,18 @@ TEST_F(ControlPlaneTest, AProcessThatEnds) {
   EXPECT_NE(a->why_left(1).find("its process has ended"), std::string::npos) << a->why_left(1);
 }
 
+// It may have gone because of what a third rank is about to tell this one.
+TEST_F(ControlPlaneTest, TheNewsMayComeAfterWhoeverWentForIt) {
+  auto a = control(0), b = control(1), c = control(2);
+  const int64_t begin = now_ns();
+  planes_[1]->stop();
+  a->watch(1);
+  ASSERT_TRUE(soon([&] { return !a->may_explain(1); }));
+  EXPECT_GE(now_ns() - begin, 200'000'000);
+  EXPECT_TRUE(a->left(-1));
+  EXPECT_TRUE(a->may_explain(2));
+}
+
 TEST_F(ControlPlaneTest, AProcessThatCannotBeReached) {
   auto a = control(0), b = control(1);
   planes_[1]->stop();
