@@ -29,7 +29,7 @@ void pause() {
 }  // namespace
 
 WaitRungs rungs_for(WaitRungs rungs, const HostShare& share) {
-  if (share.ranks > share.cores) rungs.spins = 0;
+  if (share.crowded()) rungs.spins = 0;
   return rungs;
 }
 

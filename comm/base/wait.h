@@ -22,6 +22,7 @@ struct WaitRungs {
 struct HostShare {
   int ranks = 1;
   int cores = 1;
+  constexpr bool crowded() const { return ranks > cores; }
 };
 
 // Shortens the rungs for such ranks.

@@ -1,6 +1,7 @@
 #include "comm/bootstrap/agreement.h"
 
 #include <algorithm>
+#include <set>
 
 #include "comm/base/bytes.h"
 
@@ -138,6 +139,16 @@ HostShare host_share(const std::vector<RankCard>& cards, int rank) {
   }
   share.cores = cores.count();
   return share;
+}
+
+bool any_host_crowded(const std::vector<RankCard>& cards) {
+  std::set<std::string_view> seen;
+  for (size_t r = 0; r < cards.size(); ++r) {
+    // Once a host: there may be thousands of ranks.
+    if (!seen.insert(cards[r].boot).second) continue;
+    if (host_share(cards, static_cast<int>(r)).crowded()) return true;
+  }
+  return false;
 }
 
 }  // namespace tutti

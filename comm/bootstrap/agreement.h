@@ -48,4 +48,7 @@ Status check_one_host(const std::vector<RankCard>& cards);
 // Of the host that `rank` runs on.
 HostShare host_share(const std::vector<RankCard>& cards, int rank);
 
+// Whether any host has more ranks than cores for them: from the same cards, the same on all ranks.
+bool any_host_crowded(const std::vector<RankCard>& cards);
+
 }  // namespace tutti

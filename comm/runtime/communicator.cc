@@ -33,7 +33,7 @@ Result<std::unique_ptr<Communicator>> Communicator::create(CommunicatorParts par
 Communicator::Communicator(CommunicatorParts parts)
     : parts_(std::move(parts)),
       rungs_(rungs_for(parts_.transport->capabilities().rungs, parts_.host)),
-      plans_(*parts_.transport, parts_.id, parts_.rank, parts_.peers, parts_.config,
+      plans_(*parts_.transport, parts_.id, parts_.rank, parts_.peers, parts_.config, parts_.machine,
              parts_.cache_bytes),
       point_to_point_(*parts_.transport, parts_.id, parts_.peers) {
   if (parts_.open) parts_.open->fetch_add(1, std::memory_order_acq_rel);

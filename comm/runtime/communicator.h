@@ -32,13 +32,14 @@ struct World;
 struct CommunicatorParts {
   uint64_t id = 0;
   int rank = 0;
-  std::vector<int> peers;                  // transport-wide number of each rank
-  HostShare host;                          // of those that may be running, in it or not
-  std::shared_ptr<Transport> transport;    // one endpoint, shared by a rank's communicators
-  std::shared_ptr<std::atomic<int>> open;  // counts communicators on it that are not finalised
-  std::shared_ptr<const World> world;      // of ranks in several processes; null within one
-  std::unique_ptr<KernelGate> gate;        // of the transport
-  std::unique_ptr<Control> control;        // after world: goes first
+  std::vector<int> peers;                       // transport-wide number of each rank
+  HostShare host;                               // of those that may be running, in it or not
+  MachineClass machine = MachineClass::kCores;  // of all hosts of the job: the same on every rank
+  std::shared_ptr<Transport> transport;         // one endpoint, shared by a rank's communicators
+  std::shared_ptr<std::atomic<int>> open;       // counts communicators on it that are not finalised
+  std::shared_ptr<const World> world;           // of ranks in several processes; null within one
+  std::unique_ptr<KernelGate> gate;             // of the transport
+  std::unique_ptr<Control> control;             // after world: goes first
   Config config;
   std::string name;
   const Device* device = nullptr;

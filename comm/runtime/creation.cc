@@ -44,6 +44,7 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
     parts.rank = r;
     parts.peers = peers;
     parts.host = {nranks, usable_cores()};
+    parts.machine = machine_class(parts.host.crowded());
     parts.transport = transports[static_cast<size_t>(r)];
     parts.control = std::make_unique<InprocControl>(board, r);
     parts.config = config;
@@ -102,6 +103,7 @@ Status DerivedCreation::make(uint64_t id, const std::vector<int>& members, bool 
   parts.rank = static_cast<int>(own - members.begin());
   for (int r : members) parts.peers.push_back(parent_.parts().peers[static_cast<size_t>(r)]);
   parts.host = parent_.parts().host;
+  parts.machine = parent_.parts().machine;
   parts.transport = parent_.parts().transport;
   parts.open = parent_.parts().open;
   parts.world = parent_.parts().world;

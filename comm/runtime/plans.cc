@@ -8,12 +8,13 @@
 namespace tutti {
 
 Plans::Plans(Transport& transport, uint64_t comm_id, int rank, std::vector<int> peers,
-             const Config& config, size_t cache_bytes)
+             const Config& config, MachineClass machine, size_t cache_bytes)
     : transport_(transport),
       comm_id_(comm_id),
       rank_(rank),
       peers_(std::move(peers)),
       config_(config),
+      machine_(machine),
       cache_bytes_(cache_bytes) {}
 
 size_t Plans::ShapeHash::operator()(const CallShape& s) const {
@@ -98,8 +99,8 @@ Status Plans::bind(const CollectiveCall& call, BoundCall* bound) {
                 ? std::max(input.largest(), output.largest()) * size_of(call.dtype)
                 : 0;
   }
-  const Choice choice =
-      select(config_, call.collective, bytes, nranks, call.equal() || call.counts_known_to_all);
+  const Choice choice = select(config_, machine_, call.collective, bytes, nranks,
+                               call.equal() || call.counts_known_to_all);
   Params params;
   params.nranks = nranks;
   params.rank = rank_;

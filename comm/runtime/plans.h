@@ -29,10 +29,10 @@ struct BoundCall {
 
 class Plans final : public ChannelSource {
  public:
-  // `peers[r]`: transport-wide number of rank r. `cache_bytes`: of the last-level cache. All
-  // references outlive this.
+  // `peers[r]`: transport-wide number of rank r. `machine`: the same on every rank.
+  // `cache_bytes`: of the last-level cache. All references outlive this.
   Plans(Transport& transport, uint64_t comm_id, int rank, std::vector<int> peers,
-        const Config& config, size_t cache_bytes);
+        const Config& config, MachineClass machine, size_t cache_bytes);
 
   // The plan for `call`, bound now if it is not cached. The caller counts itself among holders
   // while it needs it.
@@ -86,6 +86,7 @@ class Plans final : public ChannelSource {
   const int rank_;
   const std::vector<int> peers_;
   const Config& config_;
+  const MachineClass machine_;
   const size_t cache_bytes_;
   std::list<Cached> cache_;  // most recently used first, but for use through recent_
   std::array<Cached*, kRecent> recent_{};

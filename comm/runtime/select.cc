@@ -8,9 +8,6 @@ namespace tutti {
 
 namespace {
 
-// Up to this many bytes over all ranks, every rank folding all inputs itself beats the second
-// message of a two-shot. Measured with tutti-bench-inproc (docs/decisions/0003-selection.md).
-constexpr size_t kOneShotTotalBytes = 64 * 1024;
 constexpr size_t kChainPieceBytes = 128 * 1024;
 constexpr int kMostPieces = 64;
 
@@ -18,19 +15,16 @@ int chain_pieces(size_t bytes) {
   return static_cast<int>(std::clamp<size_t>(bytes / kChainPieceBytes, 1, kMostPieces));
 }
 
-const char* preferred(Collective collective, size_t bytes, int nranks) {
-  if (collective == Collective::kAllReduce) {
-    return bytes * static_cast<size_t>(nranks) <= kOneShotTotalBytes ? "one_shot" : "two_shot";
-  }
-  // Inside one process every rank can read every other's memory: direct exchanges move each byte
-  // once, and no tree or ring moves less.
-  return nullptr;
+bool covers(const SelectionRow& row, MachineClass machine, Collective collective, size_t bytes,
+            int nranks) {
+  return row.machine == machine && row.collective == collective && nranks <= row.most_ranks &&
+         bytes <= row.most_bytes;
 }
 
 }  // namespace
 
-Choice select(const Config& config, Collective collective, size_t bytes, int nranks,
-              bool counts_known) {
+Choice select(const Config& config, MachineClass machine, Collective collective, size_t bytes,
+              int nranks, bool counts_known) {
   const int pieces = chain_pieces(bytes);
   const auto usable = [&](const Algorithm* a) {
     return a && (counts_known || !a->needs_all_counts);
@@ -40,8 +34,11 @@ Choice select(const Config& config, Collective collective, size_t bytes, int nra
     const Algorithm* a = find_algorithm(collective, algorithm);
     if (usable(a)) return {a, pieces};
   }
-  const char* name = preferred(collective, bytes, nranks);
-  if (name != nullptr) return {find_algorithm(collective, name), pieces};
+  for (const SelectionRow& row : selection_table()) {
+    if (!covers(row, machine, collective, bytes, nranks)) continue;
+    const Algorithm* a = find_algorithm(collective, row.algorithm);
+    if (usable(a)) return {a, pieces};
+  }
   return {&algorithms_of(collective).front(), pieces};
 }
 

@@ -1,9 +1,11 @@
-// Which algorithm runs a call: a function of what all ranks share, and nothing else.
+// Which algorithm runs a call: a function of what all ranks share, and nothing else. The choices
+// are the rows of selection_table.h.
 #pragma once
 
 #include <cstddef>
 
 #include "comm/base/config.h"
+#include "comm/runtime/selection_table.h"
 #include "comm/schedule/catalog.h"
 
 namespace tutti {
@@ -15,8 +17,8 @@ struct Choice {
 
 // `bytes`: of one block (the whole payload where there are no blocks). `counts_known`: every rank
 // knows every block. A setting in config.algorithms wins where it can run the call.
-Choice select(const Config& config, Collective collective, size_t bytes, int nranks,
-              bool counts_known);
+Choice select(const Config& config, MachineClass machine, Collective collective, size_t bytes,
+              int nranks, bool counts_known);
 
 // The most scratch slots any rank needs, in place or not: the number of rounds follows from it, so
 // it must not depend on one rank's facts. 0 for collectives that never run in rounds.

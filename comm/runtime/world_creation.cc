@@ -313,6 +313,7 @@ Result<std::unique_ptr<Communicator>> WorldMaker::assemble() {
   parts.rank = plan_.rank;
   for (int r = 0; r < plan_.nranks; ++r) parts.peers.push_back(r);
   parts.host = host_share(cards_, plan_.rank);
+  parts.machine = machine_class(any_host_crowded(cards_));
   parts.transport = transport_;
   parts.open = std::make_shared<std::atomic<int>>(0);
   parts.config = config_;

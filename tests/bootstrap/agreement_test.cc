@@ -100,5 +100,16 @@ TEST(HostShare, CountsRanksAndCoresOfOneHost) {
   EXPECT_EQ(host_share(cards, 2).cores, 4);
 }
 
+TEST(HostShare, OneCrowdedHostIsEnoughForAllRanks) {
+  std::vector<RankCard> cards(4, card("", ""));
+  for (RankCard& c : cards) c.cores = {"\3", 0};
+  cards[2].boot = cards[3].boot = "another";
+  EXPECT_FALSE(any_host_crowded(cards));
+  cards[2].cores = cards[3].cores = {"\1", 0};
+  EXPECT_TRUE(any_host_crowded(cards));
+  EXPECT_FALSE(host_share(cards, 0).crowded());
+  EXPECT_TRUE(host_share(cards, 3).crowded());
+}
+
 }  // namespace
 }  // namespace tutti

@@ -151,7 +151,8 @@ DataLayout layout_of(const Case& c, bool symmetric, size_t most, int rank, int* 
         known ? std::max(blocks.input.largest(), blocks.output.largest()) * size_of(c.dtype) : 0;
   }
   const Config config = config_of(slot_of(c), is_capped(c));
-  const Choice choice = select(config, *info(c.call).collective, bytes, c.nranks, known);
+  const Choice choice =
+      select(config, MachineClass::kCores, *info(c.call).collective, bytes, c.nranks, known);
   TUTTI_CHECK(choice.algorithm == c.algorithm, "the setting is not what runs");
   *pieces = choice.pieces;
   Params params;

@@ -18,7 +18,8 @@ class PlansTest : public testing::Test {
   PlansTest() : domain_(InprocDomain::create()), mine_(domain_, 0), peer_(domain_, 1) {
     EXPECT_TRUE(mine_.connect(1, peer_.address()).ok());
     config_ = load_config({}).value();
-    plans_ = std::make_unique<Plans>(mine_, 5, 0, std::vector<int>{0, 1}, config_, kCacheBytes);
+    plans_ = std::make_unique<Plans>(mine_, 5, 0, std::vector<int>{0, 1}, config_,
+                                     MachineClass::kCores, kCacheBytes);
   }
   static CollectiveCall all_reduce(size_t count) {
     CollectiveCall call;
@@ -129,7 +130,7 @@ TEST_F(PlansTest, DifferentBlocksAreToldApart) {
 }
 
 TEST_F(PlansTest, PeerThatIsNotConnected) {
-  Plans lonely(mine_, 6, 0, {0, 9}, config_, kCacheBytes);
+  Plans lonely(mine_, 6, 0, {0, 9}, config_, MachineClass::kCores, kCacheBytes);
   const auto found = lonely.find(all_reduce(10));
   ASSERT_FALSE(found.ok());
   EXPECT_EQ(found.status().code(), Code::kInvalidUsage);

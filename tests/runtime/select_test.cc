@@ -3,9 +3,14 @@
 
 #include <cstring>
 #include <gtest/gtest.h>
+#include <set>
+#include <utility>
 
 namespace tutti {
 namespace {
+
+constexpr auto kCores = MachineClass::kCores;
+constexpr auto kCrowded = MachineClass::kCrowded;
 
 TEST(Select, EveryCallHasAnAlgorithm) {
   const Config none;
@@ -13,8 +18,9 @@ TEST(Select, EveryCallHasAnAlgorithm) {
     const auto collective = static_cast<Collective>(c);
     for (size_t bytes : {size_t{0}, size_t{1}, size_t{4096}, size_t{1} << 20, size_t{1} << 40}) {
       for (int n : {1, 2, 3, 8, 1000, 10'240}) {
-        for (bool known : {true, false}) {
-          const Choice choice = select(none, collective, bytes, n, known);
+        for (auto [machine, known] :
+             {std::pair(kCores, true), {kCores, false}, {kCrowded, true}, {kCrowded, false}}) {
+          const Choice choice = select(none, machine, collective, bytes, n, known);
           ASSERT_NE(choice.algorithm, nullptr);
           EXPECT_EQ(choice.algorithm->collective, collective);
           EXPECT_GE(choice.pieces, 1);
@@ -30,18 +36,64 @@ TEST(Select, SettingsWinWhereTheyCan) {
     Config config;
     config.algorithms = {{name_of(a.collective), a.name}};
     ASSERT_TRUE(check_algorithms(config).ok());
-    EXPECT_EQ(select(config, a.collective, 100, 4, true).algorithm, &a);
-    const Algorithm* without = select(config, a.collective, 100, 4, false).algorithm;
+    EXPECT_EQ(select(config, kCores, a.collective, 100, 4, true).algorithm, &a);
+    const Algorithm* without = select(config, kCores, a.collective, 100, 4, false).algorithm;
     EXPECT_EQ(without == &a, !a.needs_all_counts) << a.name;
     const auto other =
         a.collective == Collective::kBarrier ? Collective::kReduce : Collective::kBarrier;
-    EXPECT_EQ(select(config, other, 100, 4, true).algorithm->collective, other);
+    EXPECT_EQ(select(config, kCores, other, 100, 4, true).algorithm->collective, other);
   }
 }
 
 TEST(Select, ShortAllReducesTakeOneStep) {
-  EXPECT_STREQ(select({}, Collective::kAllReduce, 8, 2, true).algorithm->name, "one_shot");
-  EXPECT_STREQ(select({}, Collective::kAllReduce, 1 << 20, 2, true).algorithm->name, "two_shot");
+  for (const MachineClass machine : {kCores, kCrowded}) {
+    const auto name = [&](size_t bytes) {
+      return select({}, machine, Collective::kAllReduce, bytes, 2, true).algorithm->name;
+    };
+    EXPECT_STREQ(name(8), "one_shot");
+    EXPECT_STREQ(name(1 << 20), "two_shot");
+  }
+}
+
+TEST(SelectionTable, EveryRowNamesAnAlgorithmOfItsCollective) {
+  for (const SelectionRow& row : selection_table()) {
+    EXPECT_NE(find_algorithm(row.collective, row.algorithm), nullptr)
+        << name_of(row.collective) << ' ' << row.algorithm;
+  }
+}
+
+// A row that earlier rows leave nothing for says something that is not so.
+TEST(SelectionTable, EveryRowDecidesSomeCall) {
+  for (const SelectionRow& row : selection_table()) {
+    const SelectionRow* first = nullptr;
+    for (const SelectionRow& other : selection_table()) {
+      const bool covers = other.machine == row.machine && other.collective == row.collective &&
+                          other.most_ranks >= row.most_ranks && other.most_bytes >= row.most_bytes;
+      if (covers && first == nullptr) first = &other;
+    }
+    EXPECT_EQ(first, &row) << name_of(row.machine) << ' ' << name_of(row.collective) << ' '
+                           << row.most_ranks << ' ' << row.most_bytes;
+  }
+}
+
+TEST(SelectionTable, IsCompleteForEveryClassAndCollective) {
+  std::set<std::pair<MachineClass, Collective>> complete;
+  for (const SelectionRow& row : selection_table()) {
+    if (row.most_ranks == kAnyRanks && row.most_bytes == kAnyBytes) {
+      complete.insert({row.machine, row.collective});
+    }
+  }
+  EXPECT_EQ(complete.size(), static_cast<size_t>(kNumMachineClasses * kNumCollectives));
+}
+
+TEST(SelectionTable, DecidesAtItsBounds) {
+  for (const SelectionRow& row : selection_table()) {
+    const int n = row.most_ranks == kAnyRanks ? 10'240 : row.most_ranks;
+    const size_t bytes = row.most_bytes == kAnyBytes ? size_t{1} << 40 : row.most_bytes;
+    const Algorithm* chosen = select({}, row.machine, row.collective, bytes, n, true).algorithm;
+    EXPECT_STREQ(chosen->name, row.algorithm)
+        << name_of(row.collective) << ' ' << n << ' ' << bytes;
+  }
 }
 
 TEST(Select, NamesAreChecked) {
