@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <unistd.h>
 
+#include "bench/perf/contest.h"
 #include "bench/perf/launched_system.h"
 #include "bench/perf/measure.h"
 #include "bench/perf/report.h"
@@ -137,6 +138,36 @@ int verdict(const std::vector<CaseResult>& results) {
   return kFailed;
 }
 
+// `tutti-perf select`.
+int run_contests(const Options& options) {
+  const int nranks = options.ranks.value_or(2);
+  const Result<std::vector<Case>> cases = all_cases(options, nranks);
+  if (!cases.ok()) return complain(cases.status(), kUsage);
+  std::vector<Contested> contests;
+  std::vector<CaseResult> results;
+  for (const Collective collective : options.collectives) {
+    const std::vector<Case> some = cases_of(options, collective, nranks);
+    if (some.empty()) continue;
+    Result<Contested> contested = contest(some, options, nranks);
+    if (!contested.ok()) {
+      const bool interrupted = contested.status().code() == Code::kAborted;
+      return complain(contested.status(), interrupted ? kInterrupted : kFailed);
+    }
+    contests.push_back(std::move(contested.value()));
+    const std::vector<CaseResult>& more = contests.back().results;
+    results.insert(results.end(), more.begin(), more.end());
+  }
+  std::printf("\n# For comm/runtime/selection_table.cc:\n");
+  for (const Contested& contested : contests) {
+    for (const tutti::SelectionRow& row : contested.rows) std::puts(source_of(row).c_str());
+  }
+  if (!options.json.empty()) {
+    const Status written = write_file(options.json, to_json(contests, options));
+    if (!written.ok()) return complain(written, kFailed);
+  }
+  return verdict(results);
+}
+
 int run_here(const Options& options) {
   const int nranks = options.ranks.value_or(2);
   const Result<std::vector<Case>> cases = all_cases(options, nranks);
@@ -193,6 +224,13 @@ int run_launched(const Options& options, const Launch& launch) {
                                "launcher started this one: run it without the launcher, with -n",
                                launch.variable.c_str()));
   }
+  if (options.select) {
+    return refuse(
+        tutti::error(Code::kInvalidUsage,
+                     "select starts its ranks itself, and %s says that a launcher started "
+                     "this one: run it without the launcher, with -n",
+                     launch.variable.c_str()));
+  }
   if (options.ranks.value_or(launch.nranks) != launch.nranks) {
     return refuse(tutti::error(Code::kInvalidUsage, "-n %d, but the launcher started %d ranks (%s)",
                                *options.ranks, launch.nranks, launch.variable.c_str()));
@@ -226,7 +264,8 @@ int run(int argc, char** argv) {
     return serve_tutti(options.socket, {options.transport, options.algorithms}, options.threads);
   }
   const Launch launch = find_launch();
-  return launch.variable.empty() ? run_here(options) : run_launched(options, launch);
+  if (!launch.variable.empty()) return run_launched(options, launch);
+  return options.select ? run_contests(options) : run_here(options);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "comm/schedule/catalog.h"
 #include "comm/tools/cli.h"
 
 namespace perf {
@@ -23,12 +24,13 @@ constexpr const char* kAbout =
 
 // What the command line says, before it is understood.
 struct Raw {
-  std::optional<int> ranks, factor, root, iterations, warmup, batches;
+  std::optional<int> ranks, factor, root, iterations, warmup, batches, rounds;
   std::string smallest, largest, dtype, op, memory = "malloc", peers, timeout;
+  std::string only;
   bool no_check = false;
 };
 
-void add_options(Cli::Command& command, Raw* raw, Options* options) {
+void add_common_options(Cli::Command& command, Raw* raw, Options* options) {
   command.option("-n,--ranks", &raw->ranks, "ranks to start on this host (2)");
   command.option("-b,--min", &raw->smallest, "smallest size in bytes, with K, M or G (8)");
   command.option("-e,--max", &raw->largest, "largest size, always measured (64M)");
@@ -38,16 +40,20 @@ void add_options(Cli::Command& command, Raw* raw, Options* options) {
   command.option("-r,--root", &raw->root, "always this root (else another one at each call)");
   command.option("-t,--transport", &options->transport, "auto, inproc, shm, gloo or mpi (auto)");
   command.option("-m,--memory", &raw->memory, "malloc or registered (malloc)");
-  command.option("-a,--algorithm", &options->algorithm, "see tutti-schedule (the selector's)");
   command.flag("--in-place", &options->in_place, "results over inputs");
   command.option("--iters", &raw->iterations, "calls of a batch (as many as fit 20 ms)");
   command.option("--warmup", &raw->warmup, "calls before the first batch (until times are known)");
   command.option("--batches", &raw->batches, "batches; their median counts (11)");
   command.flag("--no-check", &raw->no_check, "do not verify results");
-  command.option("--peers", &raw->peers, "systems beside it: openmpi,mpich,gloo,limit");
   command.option("--json", &options->json, "write the rows to this file");
-  command.option("--plot", &options->plot, "draw them into this file (.png, .pdf, .svg)");
   command.option("--timeout", &raw->timeout, "seconds to wait for any one answer (600)");
+}
+
+void add_options(Cli::Command& command, Raw* raw, Options* options) {
+  add_common_options(command, raw, options);
+  command.option("-a,--algorithm", &options->algorithm, "see tutti-schedule (the selector's)");
+  command.option("--peers", &raw->peers, "systems beside it: openmpi,mpich,gloo,limit");
+  command.option("--plot", &options->plot, "draw them into this file (.png, .pdf, .svg)");
 }
 
 Status wrong_value(const char* option, const char* expected, const std::string& got) {
@@ -140,6 +146,18 @@ Status take_names(const Raw& raw, Options* options) {
   return {};
 }
 
+// Those whose algorithms a table can choose between.
+Status take_contested(const std::string& only, Options* options) {
+  for (const Collective collective : all_collectives()) {
+    const auto scheduled = tutti::parse_collective(name_of(collective));
+    if (!scheduled || tutti::algorithms_of(*scheduled).size() < 2) continue;
+    if (only.empty() || only == name_of(collective)) options->collectives.push_back(collective);
+  }
+  if (!options->collectives.empty()) return {};
+  return wrong_value("-c", "a collective with more than one algorithm (see tutti-schedule list)",
+                     only);
+}
+
 Status check_combinations(const Options& options) {
   if (options.smallest > options.largest) {
     return tutti::error(Code::kInvalidArgument, "-b %zu is more than -e %zu", options.smallest,
@@ -170,6 +188,7 @@ Status understand(const Raw& raw, Options* options) {
   TUTTI_TRY(take_count("--iters", raw.iterations, 1, &options->iterations));
   TUTTI_TRY(take_count("--warmup", raw.warmup, 0, &options->warmup));
   TUTTI_TRY(take_int("--batches", raw.batches, 1, &options->batches));
+  TUTTI_TRY(take_int("--rounds", raw.rounds, 1, &options->rounds));
   TUTTI_TRY(take_types(raw, options));
   TUTTI_TRY(take_names(raw, options));
   TUTTI_TRY(take_peers(raw.peers, &options->peers));
@@ -204,6 +223,11 @@ CommandLine read_command_line(int argc, char** argv) {
   }
   commands.push_back(&cli.command("all", "measures all of them, one after the other"));
   for (Cli::Command* command : commands) add_options(*command, &raw, &options);
+  Cli::Command& choose =
+      cli.command("select", "measures all algorithms, and prints rows for the selector's table");
+  add_common_options(choose, &raw, &options);
+  choose.option("-c,--collective", &raw.only, "only this one (all that have a choice)");
+  choose.option("--rounds", &raw.rounds, "so often, each time with fresh ranks (3)");
   Cli::Command& serve = cli.command("serve", "for tutti-perf itself: ranks that wait for orders");
   std::optional<int> threads;
   serve.option("--socket", &options.socket, "where the orders come from");
@@ -222,7 +246,9 @@ CommandLine read_command_line(int argc, char** argv) {
     options.collectives.assign(every.begin(), every.end());
     if (i < every.size()) options.collectives = {every[i]};
   }
-  const Status status = understand(raw, &options);
+  options.select = choose.chosen();
+  Status status = options.select ? take_contested(raw.only, &options) : Status();
+  if (status.ok()) status = understand(raw, &options);
   if (!status.ok()) {
     std::fprintf(stderr, "tutti-perf: %s\nRun with --help for the usage.\n", status.text().c_str());
     line.exit_code = 2;

@@ -31,6 +31,10 @@ struct Options {
   std::string plot;
   double timeout_seconds = 600;
 
+  // "select": measures the algorithms of each collective for the selector's table.
+  bool select = false;
+  int rounds = 3;
+
   // "serve": what tutti-perf starts itself as.
   bool serve = false;
   std::string socket;

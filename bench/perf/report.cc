@@ -61,12 +61,19 @@ Json config_of(const Options& options) {
           {"environment", variables}};
 }
 
+// Where algorithms are compared every system is Tutti, and is named after its own.
+std::string label_of(const System& system, const Options& options) {
+  return options.select ? "tutti" : system.name();
+}
+
 Json meta_of(const Systems& systems, const Options& options) {
   Json versions = Json::object();
   Json cpus = Json::object();
   for (const std::unique_ptr<System>& system : systems) {
-    versions[system->name()] = system->ranks()[0].version;
-    for (const RankFacts& rank : system->ranks()) cpus[system->name()].push_back(rank.cpus);
+    const std::string label = label_of(*system, options);
+    if (cpus.contains(label)) continue;
+    versions[label] = system->ranks()[0].version;
+    for (const RankFacts& rank : system->ranks()) cpus[label].push_back(rank.cpus);
   }
   return {{"time", utc_now()},
           {"host", host_facts()},
@@ -78,11 +85,12 @@ Json meta_of(const Systems& systems, const Options& options) {
 Json row_of(const CaseResult& result, const Row& row, const System& system,
             const Options& options) {
   const Case& c = result.c;
-  const bool tutti = system.name() == "tutti";
+  const bool tutti = label_of(system, options) == "tutti";
   const bool moves_nothing = c.collective == Collective::kBarrier;
-  const std::string algorithm = options.algorithm.empty() ? "auto" : options.algorithm;
+  const std::string set = options.algorithm.empty() ? "auto" : options.algorithm;
+  const std::string algorithm = options.select ? system.name() : set;
   return {{"collective", name_of(c.collective)},
-          {"system", system.name()},
+          {"system", label_of(system, options)},
           {"transport", tutti ? Json(options.transport) : Json()},
           {"memory", tutti && c.registered ? "registered" : "malloc"},
           {"algorithm", tutti ? Json(algorithm) : Json()},
@@ -99,16 +107,33 @@ Json row_of(const CaseResult& result, const Row& row, const System& system,
           {"wrong", row.wrong ? Json(*row.wrong) : Json()}};
 }
 
+void add_rows(const std::vector<CaseResult>& results, const Systems& systems,
+              const Options& options, Json* rows) {
+  for (const CaseResult& result : results) {
+    for (size_t i = 0; i < result.rows.size(); ++i) {
+      if (result.rows[i]) rows->push_back(row_of(result, *result.rows[i], *systems[i], options));
+    }
+  }
+}
+
 }  // namespace
+
+std::string to_json(const std::vector<Contested>& contests, const Options& options) {
+  Json rows = Json::array();
+  Json table = Json::array();
+  for (const Contested& contested : contests) {
+    add_rows(contested.results, contested.systems, options, &rows);
+    for (const tutti::SelectionRow& row : contested.rows) table.push_back(source_of(row));
+  }
+  const Json document = {
+      {"meta", meta_of(contests.front().systems, options)}, {"rows", rows}, {"table", table}};
+  return document.dump(1) + "\n";
+}
 
 std::string to_json(const std::vector<CaseResult>& results, const Systems& systems,
                     const Options& options) {
   Json rows = Json::array();
-  for (const CaseResult& result : results) {
-    for (size_t i = 0; i < result.rows.size(); ++i) {
-      if (result.rows[i]) rows.push_back(row_of(result, *result.rows[i], *systems[i], options));
-    }
-  }
+  add_rows(results, systems, options, &rows);
   const Json document = {{"meta", meta_of(systems, options)}, {"rows", rows}};
   return document.dump(1) + "\n";
 }

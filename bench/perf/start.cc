@@ -136,18 +136,31 @@ std::string algorithms_of(const Options& options) {
   return std::string(name_of(options.collectives.front())) + ":" + options.algorithm;
 }
 
+Result<std::unique_ptr<System>> start_tutti_system(const std::string& name, const Options& options,
+                                                   int nranks, Children& children,
+                                                   const PrivateFolder& folder) {
+  const std::string socket = folder.path() + "/" + name + ".socket";
+  Result<std::unique_ptr<SocketSystem>> system =
+      SocketSystem::listen(name, socket, children, options.timeout_seconds);
+  if (!system.ok()) return system.status();
+  TUTTI_TRY(start_tutti(options, nranks, children, folder.path(), socket));
+  TUTTI_TRY(system.value()->accept_ranks(nranks));
+  return std::unique_ptr<System>(std::move(system.value()));
+}
+
 Result<Systems> start_systems(const Options& options, int nranks, Children& children,
                               const PrivateFolder& folder) {
-  Words names = {"tutti"};
-  names.insert(names.end(), options.peers.begin(), options.peers.end());
   Systems systems;
-  for (const std::string& name : names) {
+  Result<std::unique_ptr<System>> tutti =
+      start_tutti_system("tutti", options, nranks, children, folder);
+  if (!tutti.ok()) return tutti.status();
+  systems.push_back(std::move(tutti.value()));
+  for (const std::string& name : options.peers) {
     const std::string socket = folder.path() + "/" + name + ".socket";
     Result<std::unique_ptr<SocketSystem>> system =
         SocketSystem::listen(name, socket, children, options.timeout_seconds);
     if (!system.ok()) return system.status();
-    TUTTI_TRY(name == "tutti" ? start_tutti(options, nranks, children, folder.path(), socket)
-                              : start_peer(name, nranks, children, folder.path(), socket));
+    TUTTI_TRY(start_peer(name, nranks, children, folder.path(), socket));
     // One after the other: they would only be in each other's way.
     TUTTI_TRY(system.value()->accept_ranks(nranks));
     systems.push_back(std::move(system.value()));

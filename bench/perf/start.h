@@ -12,6 +12,12 @@ namespace perf {
 tutti::Result<Systems> start_systems(const Options& options, int nranks, Children& children,
                                      const PrivateFolder& folder);
 
+// Tutti alone, as options say, under another name; `folder` of its own.
+tutti::Result<std::unique_ptr<System>> start_tutti_system(const std::string& name,
+                                                          const Options& options, int nranks,
+                                                          Children& children,
+                                                          const PrivateFolder& folder);
+
 // The folder of the running program, where its helpers lie as well.
 std::string program_folder();
 

@@ -59,6 +59,27 @@ TEST(OptionsTest, AllMeansAll) {
   EXPECT_EQ(parse({"all"}).options.collectives.size(), static_cast<size_t>(kNumCollectives));
 }
 
+TEST(OptionsTest, SelectTakesWhatHasAChoice) {
+  const CommandLine line =
+      parse({"select", "-n", "4", "-t", "shm", "-m", "registered", "--rounds", "5"});
+  ASSERT_FALSE(line.exit_code.has_value());
+  EXPECT_TRUE(line.options.select);
+  EXPECT_EQ(line.options.rounds, 5);
+  EXPECT_TRUE(line.options.registered);
+  EXPECT_EQ(
+      line.options.collectives,
+      (std::vector<Collective>{Collective::kAllReduce, Collective::kReduce, Collective::kBroadcast,
+                               Collective::kAllGather, Collective::kReduceScatter,
+                               Collective::kGather, Collective::kScatter, Collective::kAllToAll}));
+  EXPECT_EQ(parse({"select", "-c", "gather"}).options.collectives,
+            std::vector<Collective>{Collective::kGather});
+  EXPECT_FALSE(parse({"all"}).options.select);
+  EXPECT_NE(refusal({"select", "-c", "barrier"}).find("more than one algorithm"),
+            std::string::npos);
+  EXPECT_NE(refusal({"select", "-c", "sum"}).find("\"sum\""), std::string::npos);
+  refusal({"select", "-a", "ring"});
+}
+
 TEST(OptionsTest, ErrorsNameOptionExpectedAndGot) {
   EXPECT_NE(refusal({"all_reduce", "-b", "12X"}).find("-b: expected bytes"), std::string::npos);
   EXPECT_NE(refusal({"all_reduce", "-d", "f31"}).find("\"f31\""), std::string::npos);

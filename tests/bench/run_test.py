@@ -121,6 +121,25 @@ class RunTest(unittest.TestCase):
         self.assertEqual([row["collective"] for row in rows], COLLECTIVES)
         self.assertEqual({(row["ranks"], row["wrong"]) for row in rows}, {(3, 0)})
 
+    def test_algorithms_in_turns(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = perf("select", "-n", "3", "-t", "shm", "-c", "reduce", "-e", "4K", "-f", "512",
+                        "--rounds", "2", *QUICK, "--json", f"{folder}/rows.json")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(f"{folder}/rows.json", encoding="utf-8") as file:
+                document = json.load(file)
+        self.assertEqual(list(document), ["meta", "rows", "table"])
+        self.assertEqual([(row["system"], row["algorithm"], row["bytes"], row["wrong"])
+                          for row in document["rows"]],
+                         2 * [("tutti", algorithm, size, 0) for size in (8, 4096)
+                              for algorithm in ("direct", "binomial")])
+        self.assertEqual(list(document["meta"]["versions"]), ["tutti"])
+        self.assertEqual(len(document["meta"]["cpus"]["tutti"]), 3)
+        # The rows are printed as the source has them; the last one is for any size.
+        printed = [line for line in done.stdout.splitlines() if line.startswith("{k")]
+        self.assertEqual(printed, document["table"])
+        self.assertIn("Collective::kReduce, 3, kAnyBytes", printed[-1])
+
     def test_the_picture(self):
         with tempfile.TemporaryDirectory() as folder:
             done = perf("all_reduce", "-t", "inproc", "-e", "1K", *QUICK, "--plot",
@@ -137,6 +156,9 @@ class RunTest(unittest.TestCase):
         done = perf("all_reduce", "--peers", "gloo", TUTTI_RANK="0", TUTTI_NRANKS="1")
         self.assertEqual(done.returncode, 2)
         self.assertIn("TUTTI_RANK", done.stderr)
+        done = perf("select", TUTTI_RANK="0", TUTTI_NRANKS="1")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("without the launcher", done.stderr)
         done = perf("all_reduce", "-n", "3", TUTTI_RANK="0", TUTTI_NRANKS="2")
         self.assertEqual(done.returncode, 2)
         self.assertIn("started 2 ranks", done.stderr)
