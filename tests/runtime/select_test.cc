@@ -4,6 +4,7 @@
 #include <cstring>
 #include <gtest/gtest.h>
 #include <set>
+#include <string>
 #include <utility>
 
 namespace tutti {
@@ -94,6 +95,19 @@ TEST(SelectionTable, DecidesAtItsBounds) {
     EXPECT_STREQ(chosen->name, row.algorithm)
         << name_of(row.collective) << ' ' << n << ' ' << bytes;
   }
+}
+
+TEST(SelectionTable, TheClassOfTheMachineDecides) {
+  const auto name = [](MachineClass machine, int nranks, size_t bytes) {
+    return std::string(
+        select({}, machine, Collective::kBroadcast, bytes, nranks, true).algorithm->name);
+  };
+  EXPECT_EQ(name(kCores, 2, 8 << 20), "chain");
+  EXPECT_EQ(name(kCrowded, 2, 8 << 20), "direct");
+  EXPECT_EQ(name(kCores, 8, 2 << 20), "direct");
+  EXPECT_EQ(name(kCrowded, 8, 2 << 20), "scatter_all_gather");
+  EXPECT_EQ(name(kCrowded, 4, 2 << 20), "chain");
+  EXPECT_EQ(name(kCrowded, 4, 8), "direct");
 }
 
 TEST(Select, NamesAreChecked) {
