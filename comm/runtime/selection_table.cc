@@ -20,7 +20,7 @@ constexpr auto kTable = std::to_array<SelectionRow>({
     {kCores, Collective::kAllReduce, 128, 512, "one_shot"},
     {kCores, Collective::kAllReduce, kAnyRanks, kAnyBytes, "two_shot"},
     {kCores, Collective::kReduce, kAnyRanks, kAnyBytes, "direct"},
-    {kCores, Collective::kBroadcast, 2, 1024 * kKi, "direct"},
+    {kCores, Collective::kBroadcast, 2, 4096 * kKi, "direct"},
     {kCores, Collective::kBroadcast, 2, kAnyBytes, "chain"},
     {kCores, Collective::kBroadcast, kAnyRanks, kAnyBytes, "direct"},
     {kCores, Collective::kAllGather, kAnyRanks, kAnyBytes, "direct"},
