@@ -52,10 +52,7 @@ class TUTTI_CAPABILITY("mutex") Mutex {
 };
 
 // Whose address tells threads apart: one instruction, where pthread_self() is a call.
-#if defined(__GNUC__)
-__attribute__((tls_model("initial-exec")))
-#endif
-extern constinit thread_local char thread_mark;
+__attribute__((tls_model("initial-exec"))) extern constinit thread_local char thread_mark;
 
 // For what nearly always the same thread takes, on the path of every operation: that one, the first
 // to come, pays a store to lock and a store to unlock, and no fence, which would wait for all it

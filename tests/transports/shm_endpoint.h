@@ -1,4 +1,4 @@
-// An endpoint of shm, as the tests of shm open it.
+// Endpoints of shm, as the tests of shm open them.
 #pragma once
 
 #include <memory>
@@ -21,6 +21,21 @@ inline std::unique_ptr<Transport> open_endpoint(int number, const Secret& secret
   EXPECT_TRUE(made.ok()) << made.status().text();
   return std::move(made.value());
 }
+
+// Two of them, and a channel from the first to the second.
+class ShmPair : public testing::Test {
+ protected:
+  void SetUp() override {
+    alarm(100);
+    for (int i = 0; i < 2; ++i) endpoints_.push_back(open_endpoint(i));
+    connect_all(endpoints_);
+    pipe_ = open_pipe(endpoints_, 0, 1);
+  }
+  void TearDown() override { alarm(0); }
+
+  Endpoints endpoints_;
+  Pipe pipe_;
+};
 
 // What a sandbox may forbid, and shm does without.
 inline bool kernel_reads_processes() {

@@ -128,16 +128,9 @@ TEST(ShmRemap, ForkedBefore) {
 
 // --- between endpoints ---
 
-class ShmRemapPair : public testing::Test {
+class ShmRemapPair : public ShmPair {
  protected:
   static constexpr size_t kBytes = 5'000'000;
-  void SetUp() override {
-    alarm(100);
-    for (int i = 0; i < 2; ++i) endpoints_.push_back(open_endpoint(i));
-    connect_all(endpoints_);
-    pipe_ = open_pipe(endpoints_, 0, 1);
-  }
-  void TearDown() override { alarm(0); }
   // Sends it and gives it back; whether the receiver saw it where it lies.
   bool is_seen_in_place(std::byte* data, size_t bytes) {
     const iovec part{data, bytes};
@@ -152,9 +145,6 @@ class ShmRemapPair : public testing::Test {
     EXPECT_TRUE(pipe_.recv->release());
     return in_place;
   }
-
-  Endpoints endpoints_;
-  Pipe pipe_;
 };
 
 TEST_F(ShmRemapPair, MessagesAreSeenWhereTheyLieUntilDeregistered) {

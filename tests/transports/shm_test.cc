@@ -193,20 +193,6 @@ TEST(Shm, MessagesToOneself) {
 
 // --- memory ---
 
-class ShmPair : public testing::Test {
- protected:
-  void SetUp() override {
-    alarm(100);
-    for (int i = 0; i < 2; ++i) endpoints_.push_back(open_endpoint(i));
-    connect_all(endpoints_);
-    pipe_ = open_pipe(endpoints_, 0, 1);
-  }
-  void TearDown() override { alarm(0); }
-
-  Endpoints endpoints_;
-  Pipe pipe_;
-};
-
 TEST_F(ShmPair, MappedMemoryIsShownWhereItLiesPlainMemoryIsFetched) {
   if (!kernel_reads_processes()) GTEST_SKIP() << "process_vm_readv is forbidden here";
   const Block block(*endpoints_[0], 5'000'000);

@@ -9,11 +9,10 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kPage = 4096;
 constexpr size_t kSizesPerOctave = 8;  // few enough to meet again, and at most 1/8 too large
 
 size_t size_for(size_t bytes) {
-  const size_t unit = std::max(kPage, std::bit_floor(bytes) / kSizesPerOctave);
+  const size_t unit = std::max(kPageBytes, std::bit_floor(bytes) / kSizesPerOctave);
   return (bytes + unit - 1) / unit * unit;
 }
 

@@ -7,10 +7,11 @@
 #include <unistd.h>
 #include <utility>
 
+#include "transports/ring/ring.h"
+
 namespace tutti {
 namespace {
 
-constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t physical_bytes() {
@@ -46,7 +47,7 @@ Result<uintptr_t> OwnRegions::add_arena(size_t bytes, bool shared, uint32_t rese
   if (regions_.size() + reserve >= kMaxRegions) {
     return error(Code::kOutOfMemory, "shm: more than %u pieces of memory", kMaxRegions - reserve);
   }
-  Result<Segment> made = Segment::create(bytes, bytes >= kHugePage ? kHugePage : kPage);
+  Result<Segment> made = Segment::create(bytes, bytes >= kHugePage ? kHugePage : kPageBytes);
   if (!made.ok()) return made.status();
   auto segment = std::make_shared<Segment>(std::move(made.value()));
   const auto start = reinterpret_cast<uintptr_t>(segment->base());
@@ -91,8 +92,8 @@ Result<void*> OwnRegions::add(size_t bytes, uint32_t reserve) {
   if (bytes > physical_bytes()) {
     return error(Code::kOutOfMemory, "shm: %zu bytes are more than this host has", bytes);
   }
-  const size_t rounded = round_up(std::max<size_t>(bytes, 1), kPage);
-  const size_t alignment = rounded >= kHugePage ? kHugePage : kPage;
+  const size_t rounded = round_up(std::max<size_t>(bytes, 1), kPageBytes);
+  const size_t alignment = rounded >= kHugePage ? kHugePage : kPageBytes;
   MutexLock lock(mutex_);
   uintptr_t at = 0;
   if (rounded > kLargestShared) {
@@ -146,8 +147,8 @@ Status OwnRegions::detach(void* base, size_t bytes) {
   MutexLock lock(mutex_);
   const auto arena = arena_of(at);
   if (arena == arenas_.end()) return Status();  // it is gone already
-  const uintptr_t high = std::min(arena->second.end, round_up(at + bytes, kPage));
-  return replace(&arena->second, at / kPage * kPage, high);
+  const uintptr_t high = std::min(arena->second.end, round_up(at + bytes, kPageBytes));
+  return replace(&arena->second, at / kPageBytes * kPageBytes, high);
 }
 
 // One region after the other, so that a failure leaves each of them whole.

@@ -5,13 +5,12 @@
 #include <sys/mman.h>
 #include <utility>
 
+#include "transports/ring/ring.h"
 #include "transports/shm/mappings.h"
 #include "transports/shm/regions.h"
 
 namespace tutti {
 namespace {
-
-constexpr size_t kPage = 4096;
 
 // Private pages with the same contents. They take their place in one step of the kernel, so that
 // readers see no other.
@@ -61,7 +60,7 @@ Status check_private(void* base, size_t bytes, uintptr_t low, uintptr_t high) {
   if (low >= high) {
     return error(Code::kInvalidArgument,
                  "shm: cannot remap %zu bytes at %p: expected a whole page of %zu bytes in them",
-                 bytes, base, kPage);
+                 bytes, base, kPageBytes);
   }
   const Result<std::vector<Mapping>> mappings = mappings_of(low, high);
   if (!mappings.ok()) return mappings.status();
@@ -92,8 +91,8 @@ Result<bool> OwnRegions::is_ours(uintptr_t low, uintptr_t high) {
 
 Result<void*> OwnRegions::remap(void* base, size_t bytes, uint32_t reserve) {
   const auto at = reinterpret_cast<uintptr_t>(base);
-  const uintptr_t low = (at + kPage - 1) / kPage * kPage;
-  const uintptr_t high = (at + bytes) / kPage * kPage;
+  const uintptr_t low = (at + kPageBytes - 1) / kPageBytes * kPageBytes;
+  const uintptr_t high = (at + bytes) / kPageBytes * kPageBytes;
   MutexLock lock(mutex_);
   const Result<bool> ours = is_ours(at, at + bytes);
   if (!ours.ok()) return ours.status();

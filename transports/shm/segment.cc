@@ -10,10 +10,11 @@
 #include <unistd.h>
 #include <utility>
 
+#include "transports/ring/ring.h"
+
 namespace tutti {
 namespace {
 
-constexpr size_t kPage = 4096;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
@@ -61,7 +62,7 @@ void Segment::unmap() {
 Result<Segment> Segment::create_unmapped(size_t bytes) {
   Segment segment;
   if (bytes > SIZE_MAX / 2) return error(Code::kOutOfMemory, "shm: %zu bytes are too many", bytes);
-  segment.bytes_ = round_up(bytes == 0 ? 1 : bytes, kPage);
+  segment.bytes_ = round_up(bytes == 0 ? 1 : bytes, kPageBytes);
   if (exceeds_file_limit(segment.bytes_)) {
     return error(Code::kOutOfMemory,
                  "shm: a segment of %zu bytes is longer than a file may be here (ulimit -f)",
@@ -99,7 +100,7 @@ Result<Segment> Segment::adopt_unmapped(UniqueFd fd, size_t bytes) {
 
 // Address space for the worst case is reserved first, what is too much of it given back.
 Status Segment::map_all(size_t alignment) {
-  const size_t reserve = bytes_ + (alignment > kPage ? alignment : 0);
+  const size_t reserve = bytes_ + (alignment > kPageBytes ? alignment : 0);
   void* room =
       mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return failed(Code::kOutOfMemory, "mapping a segment", bytes_);
