@@ -4,9 +4,19 @@
 
 namespace tutti {
 
+Board::~Board() {
+  for (Member& m : members_) delete[] m.entries.load(std::memory_order_relaxed);
+}
+
 void Board::record(int rank, const CallRecord& r) {
   Member& me = member(rank);
-  Entry& e = me.entries[r.sequence % kRemembered];
+  Entry* entries = me.entries.load(std::memory_order_relaxed);  // only we write it
+  if (entries == nullptr) {
+    entries = new Entry[kRemembered];
+    // Pairs with the acquire load in call_of().
+    me.entries.store(entries, std::memory_order_release);
+  }
+  Entry& e = entries[r.sequence % kRemembered];
   // A reader that meets stamp 0, or another stamp at its second look, drops what it read. The
   // fields are stored with release so that none of them can be seen before the 0.
   e.stamp.store(0, std::memory_order_relaxed);
@@ -20,7 +30,9 @@ void Board::record(int rank, const CallRecord& r) {
 }
 
 std::optional<CallRecord> Board::call_of(int rank, uint64_t sequence) const {
-  const Entry& e = member(rank).entries[sequence % kRemembered];
+  const Entry* const entries = member(rank).entries.load(std::memory_order_acquire);
+  if (entries == nullptr) return std::nullopt;
+  const Entry& e = entries[sequence % kRemembered];
   if (e.stamp.load(std::memory_order_acquire) != sequence + 1) return std::nullopt;
   CallRecord r;
   r.sequence = sequence;

@@ -27,10 +27,14 @@ class Board {
   static constexpr uint64_t kRemembered = 32;  // calls of each rank
 
   explicit Board(int nranks) : members_(static_cast<size_t>(nranks)) {}
+  ~Board();
+  Board(const Board&) = delete;
+  Board& operator=(const Board&) = delete;
 
   int nranks() const { return static_cast<int>(members_.size()); }
 
-  // Notes that `rank` makes this call. No lock, no allocation: it is on the path of every call.
+  // Notes that `rank` makes this call. No lock, and an allocation for the first only: it is on the
+  // path of every call. Throws std::bad_alloc.
   void record(int rank, const CallRecord& call);
   std::optional<CallRecord> call_of(int rank, uint64_t sequence) const;
   std::optional<CallRecord> last_call_of(int rank) const;
@@ -62,7 +66,8 @@ class Board {
     std::atomic<bool> present{false};
     std::atomic<int64_t> left_at{0};
     std::atomic<uint64_t> last{0};  // sequence + 1 of the latest entry
-    Entry entries[kRemembered];
+    // kRemembered of them, once there is one: of most ranks nobody here ever hears a call.
+    std::atomic<Entry*> entries{nullptr};
   };
   Member& member(int rank) { return members_[static_cast<size_t>(rank)]; }
   const Member& member(int rank) const { return members_[static_cast<size_t>(rank)]; }
