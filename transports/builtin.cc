@@ -17,7 +17,7 @@ Result<std::unique_ptr<Transport>> make_inproc(const TransportContext& context) 
     return error(Code::kInvalidArgument, "transport inproc needs a domain to belong to");
   }
   std::unique_ptr<Transport> transport =
-      std::make_unique<InprocTransport>(context.domain, context.number);
+      std::make_unique<InprocTransport>(context.domain, context.number, context.crowded);
   return transport;
 }
 
@@ -27,6 +27,7 @@ Result<std::unique_ptr<Transport>> make_shm(const TransportContext& context) {
   }
   ShmOptions options;
   options.nranks = context.nranks;
+  options.crowded = context.crowded;
   options.patience = context.patience;
   options.log = context.log;
   options.blocks = context.blocks;

@@ -45,6 +45,7 @@ struct TransportContext {
   std::shared_ptr<InprocDomain> domain;  // inproc: the world its endpoint belongs to
   int number = 0;                        // of this endpoint, 0..nranks-1
   int nranks = 1;                        // endpoints that will connect to each other
+  bool crowded = false;                  // inproc, shm: more ranks than cores
   std::string host;                      // gloo: the numeric address to listen on; "": loopback
   Secret secret = {};                    // shm: of the job its endpoints belong to
   std::shared_ptr<OwnRegions> regions;   // shm: memory it may share

@@ -18,8 +18,10 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
   const std::string transport = config.transport == "auto" ? "inproc" : config.transport;
   std::vector<std::shared_ptr<Transport>> transports;
   std::vector<int> peers;
+  const HostShare host = {nranks, usable_cores()};
   for (int r = 0; r < nranks; ++r) {
     TransportContext context;
+    context.crowded = host.crowded();
     context.domain = process.domain();
     context.number = r;
     context.nranks = nranks;
@@ -43,8 +45,8 @@ Result<std::vector<std::unique_ptr<Communicator>>> create_all(Process& process, 
     parts.id = id;
     parts.rank = r;
     parts.peers = peers;
-    parts.host = {nranks, usable_cores()};
-    parts.machine = machine_class(parts.host.crowded());
+    parts.host = host;
+    parts.machine = machine_class(host.crowded());
     parts.transport = transports[static_cast<size_t>(r)];
     parts.control = std::make_unique<InprocControl>(board, r);
     parts.config = config;

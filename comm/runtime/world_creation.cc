@@ -278,6 +278,7 @@ Status WorldMaker::exchange_addresses() {
   context.domain = process_.domain();
   context.number = plan_.rank;
   context.nranks = plan_.nranks;
+  context.crowded = host_share(cards_, plan_.rank).crowded();
   context.secret = world_.secret;
   context.regions = process_.regions();
   context.blocks = process_.blocks();

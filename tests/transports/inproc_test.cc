@@ -55,6 +55,33 @@ TEST_F(Inproc, InlineIsSentAtOnceLentIsNot) {
   }
 }
 
+// Of ranks that share cores the sender does not wait for its reader's turn.
+TEST(InprocCrowded, CopiedWhileThereIsRoom) {
+  const std::shared_ptr<InprocDomain> domain = InprocDomain::create();
+  Endpoints endpoints;
+  for (int i = 0; i < 2; ++i) {
+    endpoints.push_back(std::make_unique<InprocTransport>(domain, i, true));
+  }
+  connect_all(endpoints);
+  Pipe pipe = open_pipe(endpoints, 0, 1);
+  constexpr uint64_t kFitting = kSpillBytes / kSpilledBytes;
+  std::vector<std::byte> bytes = pattern(1, kSpilledBytes);
+  const std::vector<std::byte> wanted = bytes;
+  const iovec part = part_of(bytes);
+  for (uint64_t n = 0; n <= kFitting; ++n) ASSERT_TRUE(pipe.send->post_send(nullptr, &part, 1));
+  EXPECT_EQ(pipe.send->sent(), kFitting) << "the last one is lent";
+  std::fill(bytes.begin(), bytes.end(), std::byte{0});
+  for (uint64_t n = 0; n <= kFitting; ++n) {
+    const Message* message = pipe.recv->view();
+    ASSERT_NE(message, nullptr);
+    ASSERT_EQ(message->nparts, 1);
+    const auto& expected = n < kFitting ? wanted : bytes;
+    EXPECT_EQ(std::memcmp(message->parts[0].iov_base, expected.data(), expected.size()), 0) << n;
+    pipe.recv->release();
+  }
+  EXPECT_EQ(pipe.send->sent(), kFitting + 1);
+}
+
 TEST_F(Inproc, SentIsExactForEveryMixOfLentAndInline) {
   Pipe pipe = open_pipe(endpoints_, 0, 1);
   std::vector<std::byte> bytes(kInlineBytes + 1);

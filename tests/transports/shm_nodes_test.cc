@@ -88,7 +88,7 @@ TEST(ShmNodes, WhatIsRefusedIsNotAskedAgain) {
 }
 
 // Each byte of the pairs once, by whole pages, and every line that a side waits for with that side,
-// but for those on the page that both share.
+// but for those on the pages that both share.
 TEST(ShmNodes, RingsBelongToTheirReaders) {
   std::map<size_t, RingStretch> by_offset;
   for (const RingStretch& stretch : ring_stretches()) {
@@ -118,6 +118,13 @@ TEST(ShmNodes, RingsBelongToTheirReaders) {
         const size_t line = offset_of(&ring.slot(message).message);
         const bool own = line / kPageBytes == shared;
         EXPECT_EQ(reader_of(line), own ? 1 : 1 - side) << "side " << side << ", " << message;
+      }
+      const size_t spilled = offset_of(pair.spill0) / kPageBytes;
+      const size_t last = offset_of(&pair.slots0[kRingSlots - 1]) / kPageBytes;
+      for (size_t byte = 0; byte < kSpillBytes; byte += kRingLine) {
+        const size_t line = offset_of(ring.spill(byte, kRingLine));
+        const bool own = line / kPageBytes == spilled || line / kPageBytes == last;
+        EXPECT_EQ(reader_of(line), own ? 1 : 1 - side) << "side " << side << ", spill " << byte;
       }
     }
   }

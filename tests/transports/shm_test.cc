@@ -193,6 +193,31 @@ TEST(Shm, MessagesToOneself) {
 
 // --- memory ---
 
+TEST_F(ShmPair, PlainMemoryIsSentAtOnceAndStaysWhenTheEndIsOpenedAgain) {
+  std::vector<std::vector<std::byte>> contents;
+  const auto send = [&](size_t bytes) {
+    contents.push_back(pattern(static_cast<int>(contents.size()), bytes));
+    std::vector<std::byte> source = contents.back();
+    const iovec parts[] = {{source.data(), 100}, {source.data() + 100, bytes - 100}};
+    ASSERT_TRUE(pipe_.send->post_send(nullptr, parts, 2));
+    std::fill_n(source.data(), bytes, std::byte{0});
+  };
+  for (const size_t bytes : {4096, 300, 4000}) send(bytes);
+  EXPECT_EQ(pipe_.send->sent(), 3u);
+  pipe_.send.reset();
+  pipe_.send = std::move(endpoints_[0]->open_send(make_key(1)).value());
+  for (const size_t bytes : {4096, 4096, 4096}) send(bytes);
+  EXPECT_EQ(pipe_.send->sent(), 0u) << "staged while the spill may be full of earlier messages";
+  for (const std::vector<std::byte>& wanted : contents) {
+    const Message* message = pipe_.recv->view();
+    ASSERT_NE(message, nullptr);
+    ASSERT_EQ(message->bytes, wanted.size());
+    ASSERT_EQ(message->nparts, 1);
+    EXPECT_EQ(std::memcmp(message->parts[0].iov_base, wanted.data(), wanted.size()), 0);
+    ASSERT_TRUE(pipe_.recv->release());
+  }
+}
+
 TEST_F(ShmPair, MappedMemoryIsShownWhereItLiesPlainMemoryIsFetched) {
   if (!kernel_reads_processes()) GTEST_SKIP() << "process_vm_readv is forbidden here";
   const Block block(*endpoints_[0], 5'000'000);

@@ -18,13 +18,14 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 }  // namespace
 
-InprocTransport::InprocTransport(std::shared_ptr<InprocDomain> domain, int number)
+InprocTransport::InprocTransport(std::shared_ptr<InprocDomain> domain, int number, bool crowded)
     : domain_(std::move(domain)),
       number_(number),
       door_(std::make_shared<OwnDoor>(door_memory_.get(), door_memory_, OwnDoor::Reach::kProcess,
                                       "inproc")),
       id_(domain_->add_endpoint({door_memory_, bell_.shared_fd()})),
-      capabilities_(ring_capabilities()) {}
+      capabilities_(ring_capabilities()),
+      limits_(ring_limits(crowded)) {}
 
 InprocTransport::~InprocTransport() {
   std::vector<void*> blocks;
@@ -75,7 +76,7 @@ Result<std::shared_ptr<RingLink>> InprocTransport::link_with(int peer) {
 Result<std::unique_ptr<SendChannel>> InprocTransport::open_send(const ChannelKey& key) {
   Result<std::shared_ptr<RingLink>> link = link_with(key.peer);
   if (!link.ok()) return link.status();
-  return RingSendChannel::open(link.value(), key, capabilities_.slots);
+  return RingSendChannel::open(link.value(), key, limits_);
 }
 
 Result<std::unique_ptr<RecvChannel>> InprocTransport::open_recv(const ChannelKey& key) {

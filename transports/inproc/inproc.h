@@ -24,6 +24,7 @@
 #include "comm/base/mutex.h"
 #include "transports/inproc/domain.h"
 #include "transports/registrations.h"
+#include "transports/ring/channel.h"
 #include "transports/transport.h"
 
 namespace tutti {
@@ -31,7 +32,8 @@ namespace tutti {
 class InprocTransport final : public Transport {
  public:
   // `number`: of this endpoint in the domain, for texts and the address.
-  InprocTransport(std::shared_ptr<InprocDomain> domain, int number);
+  // `crowded`: more ranks than cores.
+  InprocTransport(std::shared_ptr<InprocDomain> domain, int number, bool crowded = false);
   ~InprocTransport() override;
   InprocTransport(const InprocTransport&) = delete;
   InprocTransport& operator=(const InprocTransport&) = delete;
@@ -72,7 +74,8 @@ class InprocTransport final : public Transport {
   const std::shared_ptr<OwnDoor> door_;
   Bell bell_{OwnDoor::Reach::kProcess};
   const uint64_t id_;
-  Capabilities capabilities_;
+  const Capabilities capabilities_;
+  const RingLimits limits_;
   Registrations registrations_{"inproc", number_};
   Mutex mutex_;
   std::unordered_map<int, Peer> peers_ TUTTI_GUARDED_BY(mutex_);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "transports/ring/channel.h"
 #include "transports/ring/ring.h"
 #include "transports/transport.h"
 
@@ -23,6 +24,11 @@ inline Capabilities ring_capabilities() {
   c.place = true;
   c.rungs = kRungs;
   return c;
+}
+
+// `crowded`: more ranks than cores.
+inline RingLimits ring_limits(bool crowded) {
+  return {kRingSlots, crowded ? kSpilledBytes : kInlineBytes};
 }
 
 }  // namespace tutti

@@ -19,12 +19,16 @@
 
 namespace tutti {
 
+struct RingLimits {
+  uint32_t slots = kRingSlots;           // messages that may be outstanding, <= kRingSlots
+  uint32_t copied_bytes = kInlineBytes;  // kInlineBytes, or kSpilledBytes where ranks share cores
+};
+
 class RingSendChannel final : public SendChannel {
  public:
-  // `slots` <= kRingSlots: how many messages may be outstanding.
   static Result<std::unique_ptr<SendChannel>> open(std::shared_ptr<RingLink> link,
-                                                   const ChannelKey& key, uint32_t slots);
-  RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end, uint32_t slots);
+                                                   const ChannelKey& key, const RingLimits& limits);
+  RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end, const RingLimits& limits);
   ~RingSendChannel() override;
 
   bool post_send(const OpHeader* header, const iovec* parts, int nparts) override;
@@ -38,10 +42,13 @@ class RingSendChannel final : public SendChannel {
  private:
   bool ended() const { return state_->load(std::memory_order_acquire) & kEnded; }
   bool has_room();
+  void refresh_consumed();
   bool post_large(const OpHeader* header, const iovec* parts, int nparts);
   // What message next_ carries, in its slot or named by it.
   enum class Filled : uint8_t { kCopied, kLent, kNoMemory };
   Filled fill(RingSlot* slot, const iovec* parts, int nparts, uint64_t* tag);
+  bool spill(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
+  uint64_t room_in_spill(size_t bytes);
   Filled lend(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
   Filled lend_one(RingSlot* slot, const LentRange& where, uint64_t* tag);
   Filled lend_across(RingSlot* slot, const iovec* parts, int nparts, size_t bytes, uint64_t* tag);
@@ -68,10 +75,11 @@ class RingSendChannel final : public SendChannel {
   uint64_t lent_ = 0;             // bit n % 64: message n, not known consumed, names our memory
   uint64_t sent_;                 // last answer of sent(), which abort freezes
   uint64_t placed_ = UINT64_MAX;  // the message place() has given an address for
-  uint32_t slots_;
+  RingLimits limits_;
   LinkMemory* memory_;  // null: one address space
   RingEnd end_;
   std::shared_ptr<RingLink> link_;
+  std::unique_ptr<CircularRoom> spill_room_;  // none until it is needed
   Staging staging_;
   // Blocks that messages from blocks_kept_ on use, by slot; none until the first is needed.
   std::vector<void*> blocks_;

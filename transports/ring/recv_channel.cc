@@ -60,7 +60,8 @@ inline void RingRecvChannel::describe(const MessageLine& line) {
       part_ = {const_cast<std::byte*>(line.payload), bytes};
       break;
     case MessageKind::kSpill:
-      part_ = {ring_.spill(next_), bytes};
+      part_ = {ring_.spill(line.spilled, bytes), bytes};
+      if (part_.iov_base == nullptr) show_nothing();
       break;
     case MessageKind::kOnePart:
       if (line.one.region == kSameSpace) {
@@ -122,8 +123,12 @@ void RingRecvChannel::show(const LentRange* lent, size_t nparts) {
 }
 
 void RingRecvChannel::describe_list(const PartList& list) {
-  const void* at = ring_.spill(next_);
-  if (list.where.region != kInSpill) at = memory_ != nullptr ? memory_->resolve(list.where) : at;
+  const void* at = nullptr;
+  if (list.where.region == kInSpill) {
+    at = ring_.spill(list.where.address, list.where.bytes);
+  } else if (memory_ != nullptr) {
+    at = memory_->resolve(list.where);
+  }
   if (at == nullptr || list.where.bytes != list.nparts * sizeof(LentRange)) return show_nothing();
   show(static_cast<const LentRange*>(at), list.nparts);
 }

@@ -15,7 +15,9 @@
 //                                                      the sender's iovecs and their number
 //                                                      (kParts, one address space), or where a list
 //                                                      of LentRanges is and their number
-//                                                      (kPartList), or ring[1-s].consumed (kPlaced)
+//                                                      (kPartList), or ring[1-s].consumed
+//                                                      (kPlaced), or where in ring[s].spill it is
+//                                                      (kSpill)
 //   ring[s].slots[i].offer   side s              0- 7  stamp: number of the message of ring[1-s]
 //                                                      this is for + 1; kWithdrawn when taken back
 //                                                8-55  owner's address, fingerprint, LentRange,
@@ -23,8 +25,9 @@
 //   ring[s].consumed         side 1-s            0- 7  messages of ring[s] given back
 //   ring[s].heard            side s              0- 7  newest count of ring[s].consumed that came
 //                                                      in a message; for side s alone
-//   ring[s].spill[i]         side s                    payloads of kLineBytes+1..kInlineBytes, or
-//                                                      the list of LentRanges (kPartList)
+//   ring[s].spill            side s                    payloads of more than kLineBytes that are
+//                                                      copied, and lists of LentRanges, round and
+//                                                      round (circular.h)
 //
 //   variable   store                          load                         what it carries
 //   message    release, post_send/post_placed acquire, view/received      the line, the spilled or
@@ -58,10 +61,15 @@ namespace tutti {
 inline constexpr uint32_t kRingSlots = 64;  // also the bits of RingSendChannel's mask
 inline constexpr size_t kRingLine = 64;
 inline constexpr size_t kLineBytes = 32;  // payload that rides in the message line
-// Payload that is copied into the ring at all. Median ns per round trip of freshly written
-// payloads, copied / lent, cores that share a cache and cores that do not: 64 B 152 / 190 and 710 /
-// 830, 128 B 170 / 191 and 768 / 841, 256 B 187 / 193 and 860 / 865, more bytes no difference.
-inline constexpr size_t kInlineBytes = 256;
+// Payload that is copied into the ring although the peer could read it where it lies. Median ns per
+// round trip of freshly written payloads, copied / lent, cores that share a cache and cores that do
+// not: 64 B 152 / 190 and 710 / 830, 128 B 170 / 191 and 768 / 841, 256 B 187 / 193 and 860 / 865,
+// more bytes no difference.
+inline constexpr uint32_t kInlineBytes = 256;
+// The same where the peer cannot, or where lending costs more than a copy: who lends waits until
+// the reader has had a core, and with more ranks than cores that takes its turn.
+inline constexpr uint32_t kSpilledBytes = 4096;
+inline constexpr size_t kSpillBytes = size_t{4} * kSpilledBytes;
 
 // A stretch of memory that its owner lends to the other side.
 struct LentRange {
@@ -72,7 +80,7 @@ struct LentRange {
 };
 inline constexpr uint32_t kSameSpace = 0;             // both ends are in one address space
 inline constexpr uint32_t kOwnAddress = UINT32_MAX;   // memory that no other process maps
-inline constexpr uint32_t kInSpill = UINT32_MAX - 1;  // of a part list: in the slot's own spill
+inline constexpr uint32_t kInSpill = UINT32_MAX - 1;  // of a part list: an offset in the spill
 
 enum class MessageKind : uint8_t { kLine, kSpill, kOnePart, kParts, kPartList, kPlaced };
 inline constexpr uint64_t kKindMask = 0x7f;
@@ -99,6 +107,7 @@ struct alignas(kRingLine) MessageLine {
     LentParts lent;
     PartList list;
     uint64_t consumed;
+    uint64_t spilled;  // offset
   };
 };
 static_assert(sizeof(MessageLine) == kRingLine);
@@ -144,12 +153,18 @@ inline constexpr size_t kPageBytes = 4096;
 
 // Arranged so that two ends which exchange a few messages touch one page, for a communicator has
 // such a pair with every peer: message 0 of side 1 lives in slot kPhase, the first of the page that
-// goes on with the counts and the first slots of side 0. (Slots of both sides in turns would do the
+// goes on with the counts and the first slots of side 0; and what they spill first is on one other
+// page. (Slots of both sides in turns would do the
 // same, but what processors fetch ahead for one is then the other's: 7 ns of 125 per placed round
 // trip.) A message line is the second of its pair: who polls it gets the offer before it as well,
 // which nobody writes any more, and not the one beside it, which may be about to be written.
 struct alignas(kPageBytes) RingPair {
   static constexpr uint32_t kPhase = kRingSlots - 8;
+  static constexpr uint32_t kSpillShare = kPageBytes / 2;
+  // Where the first payload that `side` spills goes.
+  static constexpr size_t spill_start(int side) {
+    return side == 0 ? 0 : kSpillBytes - kSpillShare;
+  }
 
   std::byte unused_front[1024 + kRingLine];
   RingSlot slots1[kRingSlots];
@@ -158,12 +173,15 @@ struct alignas(kPageBytes) RingPair {
   CountLine heard[2];
   std::byte unused_line[kRingLine];
   RingSlot slots0[kRingSlots];
-  alignas(kLinePair) std::byte spill[2][kRingSlots][kInlineBytes];
+  std::byte unused_back[3 * kRingLine];
+  std::byte spill1[kSpillBytes];
+  std::byte spill0[kSpillBytes];
 };
 static_assert(offsetof(RingPair, slots0) % kLinePair == kRingLine);
 static_assert(offsetof(RingPair, slots1) % kLinePair == kRingLine);
 static_assert(offsetof(RingPair, slots1[RingPair::kPhase]) / kPageBytes ==
               offsetof(RingPair, slots0[8]) / kPageBytes);
+static_assert(offsetof(RingPair, spill0) % kPageBytes == RingPair::kSpillShare);
 
 // One side's share of a pair: ring[s] above. A value.
 class Ring {
@@ -173,10 +191,13 @@ class Ring {
         phase_(side == 0 ? 0 : RingPair::kPhase),
         consumed_(&pair->consumed[side].count),
         heard_(&pair->heard[side].count),
-        spill_(pair->spill[side]) {}
+        spill_(side == 0 ? pair->spill0 : pair->spill1) {}
 
   RingSlot& slot(uint64_t message) const { return slots_[(message + phase_) % kRingSlots]; }
-  std::byte* spill(uint64_t message) const { return spill_[message % kRingSlots]; }
+  // Null for what would lie beyond it.
+  std::byte* spill(uint64_t offset, size_t bytes) const {
+    return offset <= kSpillBytes && bytes <= kSpillBytes - offset ? spill_ + offset : nullptr;
+  }
   std::atomic<uint64_t>& consumed() const { return *consumed_; }
   std::atomic<uint64_t>& heard() const { return *heard_; }
 
@@ -185,7 +206,7 @@ class Ring {
   uint64_t phase_;
   std::atomic<uint64_t>* consumed_;
   std::atomic<uint64_t>* heard_;
-  std::byte (*spill_)[kInlineBytes];
+  std::byte* spill_;
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 static_assert(std::atomic<uint32_t>::is_always_lock_free);

@@ -48,15 +48,17 @@ void copy_parts(std::byte* to, const iovec* parts, int nparts) {
 }  // namespace
 
 Result<std::unique_ptr<SendChannel>> RingSendChannel::open(std::shared_ptr<RingLink> link,
-                                                           const ChannelKey& key, uint32_t slots) {
+                                                           const ChannelKey& key,
+                                                           const RingLimits& limits) {
   Result<RingEnd> end = link->open(key, Direction::kSend);
   if (!end.ok()) return end.status();
   std::unique_ptr<SendChannel> channel =
-      std::make_unique<RingSendChannel>(std::move(link), end.value(), slots);
+      std::make_unique<RingSendChannel>(std::move(link), end.value(), limits);
   return channel;
 }
 
-RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end, uint32_t slots)
+RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& end,
+                                 const RingLimits& limits)
     : ring_(end.pair, end.side),
       peer_ring_(end.pair, 1 - end.side),
       state_(&end.pair->state.bits),
@@ -65,7 +67,7 @@ RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& 
       base_(end.position),
       consumed_(end.consumed),
       sent_(end.position),
-      slots_(slots),
+      limits_(limits),
       memory_(link->memory()),
       end_(end),
       link_(std::move(link)),
@@ -80,9 +82,14 @@ RingSendChannel::~RingSendChannel() {
 // Whether one more message may be outstanding. The reader's counter, a line flight away, is looked
 // at only when the last value read says no.
 inline bool RingSendChannel::has_room() {
-  if (next_ - consumed_ < slots_) return true;
+  if (next_ - consumed_ < limits_.slots) return true;
+  refresh_consumed();
+  return next_ - consumed_ < limits_.slots;
+}
+
+inline void RingSendChannel::refresh_consumed() {
+  // Pairs with the release store in RingRecvChannel::give_back.
   consumed_ = ring_.consumed().load(std::memory_order_acquire);
-  return next_ - consumed_ < slots_;
 }
 
 // Writes what message next_ carries into its slot, or where that is.
@@ -90,12 +97,38 @@ RingSendChannel::Filled RingSendChannel::fill(RingSlot* slot, const iovec* parts
                                               uint64_t* tag) {
   size_t bytes = 0;
   for (int i = 0; i < nparts; ++i) bytes += parts[i].iov_len;
-  if (bytes > kInlineBytes) return lend(slot, parts, nparts, bytes, tag);
-  const bool fits = bytes <= kLineBytes;
-  std::byte* out = fits ? slot->message.payload : ring_.spill(next_);
-  copy_parts(out, parts, nparts);
-  *tag = bytes << 8 | static_cast<uint64_t>(fits ? MessageKind::kLine : MessageKind::kSpill);
-  return Filled::kCopied;
+  if (bytes <= kLineBytes) {
+    copy_parts(slot->message.payload, parts, nparts);
+    *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kLine);
+    return Filled::kCopied;
+  }
+  if (bytes <= limits_.copied_bytes && spill(slot, parts, nparts, bytes, tag)) {
+    return Filled::kCopied;
+  }
+  return lend(slot, parts, nparts, bytes, tag);
+}
+
+// False when there is no room.
+bool RingSendChannel::spill(RingSlot* slot, const iovec* parts, int nparts, size_t bytes,
+                            uint64_t* tag) {
+  const uint64_t offset = room_in_spill(bytes);
+  if (offset == CircularRoom::kNone) return false;
+  copy_parts(ring_.spill(offset, bytes), parts, nparts);
+  slot->message.spilled = offset;
+  *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kSpill);
+  return true;
+}
+
+uint64_t RingSendChannel::room_in_spill(size_t bytes) {
+  // Messages of this side from before the channel was opened may not be consumed yet.
+  if (!spill_room_) {
+    spill_room_ =
+        std::make_unique<CircularRoom>(kSpillBytes, RingPair::spill_start(end_.side), base_);
+  }
+  const uint64_t offset = spill_room_->take(next_, consumed_, bytes);
+  if (offset != CircularRoom::kNone) return offset;
+  refresh_consumed();
+  return spill_room_->take(next_, consumed_, bytes);
 }
 
 RingSendChannel::Filled RingSendChannel::lend(RingSlot* slot, const iovec* parts, int nparts,
@@ -125,6 +158,7 @@ RingSendChannel::Filled RingSendChannel::lend_across(RingSlot* slot, const iovec
     first = memory_->describe(parts[0]);
     if (first.region != kOwnAddress) return lend_one(slot, first, tag);
   }
+  if (bytes <= kSpilledBytes && spill(slot, parts, nparts, bytes, tag)) return Filled::kCopied;
   if (nparts == 1 || bytes <= kStagedBytes || !all_mapped(parts, nparts)) {
     const bool must = !memory_->peer_can_read();
     void* room = room_for_copy(bytes, must);
@@ -144,7 +178,7 @@ void* RingSendChannel::room_for_copy(size_t bytes, bool must) {
   if (bytes <= kStagedBytes) {
     std::byte* room = staging_.take(next_, consumed_, bytes);
     if (room == nullptr) {
-      consumed_ = ring_.consumed().load(std::memory_order_acquire);
+      refresh_consumed();
       room = staging_.take(next_, consumed_, bytes);
     }
     if (room != nullptr) return room;
@@ -152,14 +186,15 @@ void* RingSendChannel::room_for_copy(size_t bytes, bool must) {
   return must || bytes <= kCopiedBytes ? take_block(bytes, must) : nullptr;
 }
 
-// Several parts for another address space: a list of where they are, in the slot's spill or in a
-// block.
+// Several parts for another address space: a list of where they are, in the spill or in a block.
 RingSendChannel::Filled RingSendChannel::lend_list(RingSlot* slot, const iovec* parts, int nparts,
                                                    size_t bytes, uint64_t* tag) {
   const size_t list_bytes = static_cast<size_t>(nparts) * sizeof(LentRange);
-  std::byte* at = ring_.spill(next_);
-  LentRange where = {0, list_bytes, kInSpill, 0};
-  if (list_bytes > kInlineBytes) {
+  const uint64_t offset =
+      list_bytes <= kSpilledBytes ? room_in_spill(list_bytes) : CircularRoom::kNone;
+  LentRange where = {offset, list_bytes, kInSpill, 0};
+  std::byte* at = ring_.spill(offset, list_bytes);
+  if (at == nullptr) {
     at = static_cast<std::byte*>(room_for_copy(list_bytes, true));
     if (at == nullptr) return Filled::kNoMemory;
     where = memory_->describe({at, list_bytes});

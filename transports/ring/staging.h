@@ -7,8 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
 
+#include "transports/ring/circular.h"
 #include "transports/ring/memory.h"
 
 namespace tutti {
@@ -25,8 +26,7 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // Room for `bytes` of message `number`, until it is consumed; null when there is none, since
-  // `consumed` messages have been. Numbers rise by less than kRingSlots over `consumed`.
+  // As CircularRoom::take(); null for none.
   std::byte* take(uint64_t number, uint64_t consumed, size_t bytes);
   // No message needs it any more.
   void drop();
@@ -36,12 +36,8 @@ class Staging {
 
   LinkMemory* const memory_;
   std::byte* block_ = nullptr;
+  std::unique_ptr<CircularRoom> room_;  // in it
   bool refused_ = false;
-  // Messages in it from first_ on, by slot; what is free is [head_, tail_), round and round.
-  uint64_t head_ = 0;
-  uint64_t tail_ = kBlockBytes;
-  uint64_t first_ = 0;
-  std::vector<uint64_t> ends_;  // of message n % kRingSlots: head_ after it; 0: none
 };
 
 }  // namespace tutti

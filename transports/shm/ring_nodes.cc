@@ -6,14 +6,17 @@ namespace tutti {
 
 std::array<RingStretch, kStretchesPerPair * kBlockPairs> ring_stretches() {
   constexpr size_t kShared = offsetof(RingPair, state) / kPageBytes * kPageBytes;
-  constexpr size_t kSpill1 = offsetof(RingPair, spill[1]) / kPageBytes * kPageBytes;
+  constexpr size_t kSpill1 =
+      (offsetof(RingPair, spill1) + kPageBytes - 1) / kPageBytes * kPageBytes;
+  constexpr size_t kSpill0 = offsetof(RingPair, spill0) / kPageBytes * kPageBytes;
   std::array<RingStretch, kStretchesPerPair* kBlockPairs> stretches = {};
   for (size_t i = 0; i < kBlockPairs; ++i) {
     const size_t at = offsetof(RingBlock, pairs) + i * sizeof(RingPair);
     RingStretch* const pair = &stretches[kStretchesPerPair * i];
     pair[0] = {at, kShared, 0};
     pair[1] = {at + kShared, kSpill1 - kShared, 1};
-    pair[2] = {at + kSpill1, sizeof(RingPair) - kSpill1, 0};
+    pair[2] = {at + kSpill1, kSpill0 - kSpill1, 0};
+    pair[3] = {at + kSpill0, sizeof(RingPair) - kSpill0, 1};
   }
   return stretches;
 }

@@ -18,11 +18,11 @@ struct RingStretch {
   int reader;  // the side
 };
 
-inline constexpr size_t kStretchesPerPair = 3;
+inline constexpr size_t kStretchesPerPair = 4;
 
 // The page that both rings share, where their first messages and their counts are (ring.h), goes
-// with side 1, and the one where the spilled payloads of side 1 begin with side 0. The entries,
-// which both sides write and rarely, have no place.
+// with side 1; so does the one that both spills share, and the one where the slots of side 0 end
+// and the spill of side 1 begins. The entries, which both sides write and rarely, have no place.
 std::array<RingStretch, kStretchesPerPair * kBlockPairs> ring_stretches();
 
 // Of the block at `offset` in the segment, before anybody has touched it. `nodes`: by side; -1 for

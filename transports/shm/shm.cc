@@ -126,7 +126,7 @@ Result<std::shared_ptr<RingLink>> ShmTransport::link_with(int peer) {
 Result<std::unique_ptr<SendChannel>> ShmTransport::open_send(const ChannelKey& key) {
   Result<std::shared_ptr<RingLink>> link = link_with(key.peer);
   if (!link.ok()) return link.status();
-  return RingSendChannel::open(link.value(), key, capabilities_.slots);
+  return RingSendChannel::open(link.value(), key, ring_limits(options_.crowded));
 }
 
 Result<std::unique_ptr<RecvChannel>> ShmTransport::open_recv(const ChannelKey& key) {

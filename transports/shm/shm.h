@@ -34,7 +34,8 @@
 namespace tutti {
 
 struct ShmOptions {
-  int nranks = 2;  // endpoints that will connect
+  int nranks = 2;        // endpoints that will connect
+  bool crowded = false;  // more ranks than cores
   int64_t connect_ns = 30'000'000'000;
   Patience patience = {};  // for connect() and settle()
   Log log = {};
