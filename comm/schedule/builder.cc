@@ -15,6 +15,7 @@ size_t Schedule::num_steps() const {
 void Schedule::clear() {
   for (Lane& lane : lanes) lane.steps.clear();
   operands.clear();
+  rows.clear();
 }
 
 namespace {
@@ -36,7 +37,7 @@ bool same_step(const Schedule& a, const Step& x, const Schedule& b, const Step& 
 bool operator==(const Schedule& a, const Schedule& b) {
   if (a.collective != b.collective || a.nranks != b.nranks || a.rank != b.rank ||
       a.root != b.root || a.in_place != b.in_place || !(a.shape == b.shape) ||
-      a.lanes.size() != b.lanes.size()) {
+      a.lanes.size() != b.lanes.size() || !(a.rows == b.rows)) {
     return false;
   }
   for (size_t l = 0; l < a.lanes.size(); ++l) {

@@ -27,7 +27,7 @@ class ChunkMap {
         return chunk;
       case Buffer::kScratch:
         return num_outputs_ + num_inputs_ + chunk;
-      case Buffer::kInput:
+      default:
         break;
     }
     if (schedule_.in_place) {

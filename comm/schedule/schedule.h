@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/schedule/rows.h"
 #include "comm/schedule/step.h"
 
 namespace tutti {
@@ -62,6 +63,7 @@ class Schedule {
   Shape shape;
   std::vector<Lane> lanes;
   std::vector<Operand> operands;
+  Rows rows;  // empty for the collectives of the enum above
 
   std::span<const Operand> inputs(const Step& s) const {
     return {operands.data() + s.first, s.n_in};

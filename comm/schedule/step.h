@@ -15,7 +15,19 @@
 
 namespace tutti {
 
-enum class Buffer : uint8_t { kInput, kOutput, kScratch };
+enum class Buffer : uint8_t {
+  kInput,
+  kOutput,
+  kScratch,
+  // Of schedules with rows (rows.h) only: what travels beside rows of the first three (scales,
+  // weights), and what sums start from.
+  kInputSide,
+  kOutputSide,
+  kScratchSide,
+  kBias0,
+  kBias1,
+};
+inline constexpr int kNumBuffers = 8;
 
 // A run of chunks that gives a step its size: chunks [chunk, chunk + nchunks) of input or output.
 // Scratch has no sizes of its own, so a scratch place always says which data it holds.
@@ -32,7 +44,7 @@ struct Operand {
   Buffer buffer;
   uint8_t flags;      // Operand flags below
   uint16_t reserved;  // zero
-  uint32_t chunk;     // first chunk of the place; in scratch: first slot
+  uint32_t chunk;     // first chunk of the place; in scratch: first slot; or a RowSet (rows.h)
   int32_t peer;       // kLocal, or the rank the message comes from or goes to
   bool operator==(const Operand&) const = default;
 };
@@ -52,6 +64,7 @@ enum class Op : uint8_t {
   kCopy,    // one input to n_out outputs
   kReduce,  // n_in inputs folded left to right, rounded once, to n_out outputs
   kOffer,   // tells a peer where message `ordinal` from it may be written; no data moves
+  kRows,    // rows of n_in operands to rows of n_out operands, by a program (rows.h)
 };
 
 // Step flags.
@@ -67,13 +80,13 @@ struct Step {
   uint8_t reserved;    // zero
   uint16_t n_in;
   uint16_t n_out;
-  uint32_t first;  // operands [first, first + n_in) are inputs, then n_out outputs
-  uint32_t data_chunk;
-  uint32_t data_nchunks;
-  uint32_t ordinal;    // offer: which message of this schedule on (peer -> this rank, this lane)
-  uint32_t wait_step;  // starts only after step wait_step of wait_lane is done
-  uint16_t wait_lane;  // kNoLane: no such wait
-  uint16_t reserved2;  // zero
+  uint32_t first;         // operands [first, first + n_in) are inputs, then n_out outputs
+  uint32_t data_chunk;    // kRows: the program
+  uint32_t data_nchunks;  // kRows: its output rows
+  uint32_t ordinal;       // offer: which message of this schedule on (peer -> this rank, this lane)
+  uint32_t wait_step;     // starts only after step wait_step of wait_lane is done
+  uint16_t wait_lane;     // kNoLane: no such wait
+  uint16_t reserved2;     // zero
 
   Piece data() const { return {data_buffer, data_chunk, data_nchunks}; }
   bool operator==(const Step&) const = default;

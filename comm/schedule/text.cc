@@ -4,9 +4,7 @@
 
 namespace tutti {
 
-namespace {
-
-const char* buffer_text(Buffer buffer) {
+const char* name_of(Buffer buffer) {
   switch (buffer) {
     case Buffer::kInput:
       return "input";
@@ -14,12 +12,24 @@ const char* buffer_text(Buffer buffer) {
       return "output";
     case Buffer::kScratch:
       return "scratch";
+    case Buffer::kInputSide:
+      return "input_side";
+    case Buffer::kOutputSide:
+      return "output_side";
+    case Buffer::kScratchSide:
+      return "scratch_side";
+    case Buffer::kBias0:
+      return "bias0";
+    case Buffer::kBias1:
+      return "bias1";
   }
-  return "?";
+  return "no buffer";
 }
 
+namespace {
+
 std::string place_text(Buffer buffer, uint32_t chunk, uint32_t nchunks) {
-  std::string out = buffer_text(buffer);
+  std::string out = name_of(buffer);
   out += "[" + std::to_string(chunk);
   if (nchunks != 1) out += ".." + std::to_string(uint64_t{chunk} + nchunks) + ")";
   return nchunks == 1 ? out + "]" : out;
@@ -104,6 +114,8 @@ std::string name_of(const Schedule& s, const Step& step) {
       return from + "reduce" + (sends && keeps ? "_copy" : "") + (sends ? "_send" : "");
     case Op::kOffer:
       return "offer";
+    case Op::kRows:
+      return from + "rows" + (sends ? "_send" : "");
   }
   return "?";
 }

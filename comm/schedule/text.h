@@ -28,6 +28,8 @@ namespace tutti {
 std::string print(const Schedule& schedule);
 std::string print_step(const Schedule& schedule, const Step& step);  // one line, no newline
 
+const char* name_of(Buffer buffer);  // "input", "output", ...; static storage
+
 // "send", "recv_reduce_copy_send", ...: the operation and what its operands make of it.
 std::string name_of(const Schedule& schedule, const Step& step);
 

@@ -8,8 +8,6 @@
 
 namespace tutti {
 
-const char* buffer_name(Buffer buffer);  // "input", "output", "scratch"
-
 inline Defect defect(Defect::Kind kind, int rank, std::string expected, std::string got) {
   Defect d;
   d.kind = kind;

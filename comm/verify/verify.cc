@@ -6,18 +6,6 @@
 
 namespace tutti {
 
-const char* buffer_name(Buffer buffer) {
-  switch (buffer) {
-    case Buffer::kInput:
-      return "input";
-    case Buffer::kOutput:
-      return "output";
-    case Buffer::kScratch:
-      return "scratch";
-  }
-  return "no buffer";
-}
-
 const char* name_of(Defect::Kind kind) {
   switch (kind) {
     case Defect::Kind::kDeadlock:

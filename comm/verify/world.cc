@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/schedule/contract.h"
+#include "comm/schedule/text.h"
 #include "comm/verify/report.h"
 
 namespace tutti {
@@ -200,6 +201,8 @@ World::Found World::check_form(const Schedule& s, uint32_t lane, uint32_t index)
     case Op::kOffer:
       fits = in.empty() && out.size() == 1 && out[0].peer != kLocal;
       break;
+    case Op::kRows:
+      break;
   }
   if (!fits) return malformed("the operands of its operation", "other operands");
   if ((step.flags & kFinal) != 0 && step.op != Op::kReduce) {
@@ -246,7 +249,7 @@ World::Found World::add_operand(const Schedule& s, uint32_t lane, uint32_t index
     // A result that this rank does not have is its own mistake: the others are slips of numbers.
     const bool absent = count == 0 && output && step.op != Op::kSend;
     return fail(absent ? Kind::kForbiddenWrite : Kind::kMalformed,
-                std::string(buffer_name(o.buffer)) + " chunks below " + std::to_string(count),
+                std::string(name_of(o.buffer)) + " chunks below " + std::to_string(count),
                 "chunks up to " + std::to_string(uint64_t{o.chunk} + step.data_nchunks));
   }
   const uint32_t cell = base + o.chunk;
@@ -260,7 +263,7 @@ World::Found World::add_operand(const Schedule& s, uint32_t lane, uint32_t index
   if (o.buffer != Buffer::kScratch && step.data_nchunks > 0 &&
       size_key(s, o.buffer, o.chunk) != key) {
     return fail(Kind::kMalformed, "places of the size of the step's data",
-                std::string(buffer_name(o.buffer)) + "[" + std::to_string(o.chunk) + "]");
+                std::string(name_of(o.buffer)) + "[" + std::to_string(o.chunk) + "]");
   }
   uint32_t channel = kNothing;
   if (o.peer != kLocal) {
@@ -309,7 +312,7 @@ std::string World::cell_name(uint32_t rank, uint32_t cell, uint32_t* chunk) cons
     number = cell - r.output_base;
   }
   if (chunk != nullptr) *chunk = number;
-  return std::string(buffer_name(buffer)) + "[" + std::to_string(number) + "]";
+  return std::string(name_of(buffer)) + "[" + std::to_string(number) + "]";
 }
 
 }  // namespace tutti

@@ -104,6 +104,7 @@ class Interpreter {
         write(rank, step, outputs[0], round, fold(rank, step, inputs, round));
         return true;
       case Op::kOffer:
+      case Op::kRows:
         break;
     }
     fault_ = "rank " + std::to_string(r) + ": a step that plain schedules do not have";
