@@ -165,6 +165,27 @@ void write_weighted_rows(const Problem& p, const RankLayout& layout,
                          int64_t hidden, const std::vector<std::vector<float>>& weights,
                          std::vector<uint8_t>& out);
 
+// ---- Quantisation -------------------------------------------------------------------------------
+
+enum class Quant { kFp8Block128, kFp8Block128Pow2, kInt8Token };
+
+struct Quantised {
+  std::vector<uint8_t> q;    // [T][hidden] e4m3 codes or int8
+  std::vector<float> scale;  // [T][scales]; the value is q * scale
+  int64_t scales = 1;        // per row: ceil(hidden / 128), or 1
+};
+// x = [T][hidden] of dtype (bf16, f16, f32).
+Quantised quantise(Quant quant, tuttiDataType_t dtype, const std::vector<uint8_t>& x,
+                   int64_t hidden);
+
+// q * scale, exact; NaN if the scale is.
+double dequantised(Quant quant, uint8_t q, float scale);
+
+// How far that may be from the finite value v that was quantised: fp8 max(|v|/16, scale * 2^-10),
+// int8 scale / 2; plus |v| * 2^-22, because v / scale is rounded to f32 first. An int8 scale that
+// is zero or subnormal has lost bits itself: there max(|v|, scale).
+double quantisation_bound(Quant quant, double v, float scale);
+
 // ---- Numbers ------------------------------------------------------------------------------------
 
 // Exact up; nearest even down. NaN becomes the canonical one. f16 and bf16 overflow to infinity;
