@@ -6,6 +6,7 @@
 //   Problem p = ...;                      what every rank passes to GroupCreate .. Prepare
 //   Prepared want = prepare(p);           what Prepare and GetInfo must say, and where rows lie
 //   write_rows(p, want.layouts[r], x, bytes, out);     what Dispatch must leave in rank r's output
+//   combine(p, want, c);                  what Combine must return, bit by bit
 //
 // Symbols: R ranks; T tokens of a rank; maxT their bound; K = topk; E physical experts; L experts
 // of a rank; N rows that a rank receives; H elements of a row. An *assignment* is (rank, token, k)
@@ -185,6 +186,58 @@ double dequantised(Quant quant, uint8_t q, float scale);
 // int8 scale / 2; plus |v| * 2^-22, because v / scale is rounded to f32 first. An int8 scale that
 // is zero or subnormal has lost bits itself: there max(|v|, scale).
 double quantisation_bound(Quant quant, double v, float scale);
+
+// ---- Combine ------------------------------------------------------------------------------------
+
+enum class Reduce { kSlot, kRank, kNode };
+
+struct CombineCase {
+  Reduce reduce = Reduce::kSlot;
+  bool apply = false;  // WEIGHT_APPLY, EXPERT_* only: with the weights of Problem::ranks
+  int64_t hidden = 0;
+  tuttiDataType_t row_type = tuttiFloat32;
+  tuttiDataType_t partial = tuttiFloat32;  // spelled out: there is no "type of the rows" here
+  tuttiDataType_t out_type = tuttiFloat32;
+  std::vector<std::vector<uint8_t>> rows;                 // [R][N][hidden] of row_type
+  std::array<std::vector<std::vector<uint8_t>>, 2> bias;  // [R][T][hidden] of out_type; empty: none
+};
+
+// What every rank gets, bit by bit: [R][T][hidden] of out_type.
+//
+// All sums are f32, acc = acc + (w * x) with both operations rounded, one rounding at the end.
+//   start: bias0 + bias1, the one that is given, or +0
+//   SLOT:  start, then ascending k. Where a row serves several k (FLAT, RANK_MAJOR) it is added
+//          once, at the smallest
+//   RANK:  per rank, from +0, ascending k, rounded to `partial`; then start, then ranks ascending
+//   NODE:  the partials of RANK summed per node, from +0, ranks ascending, rounded to `partial`
+//          again; then start, then nodes ascending
+// Reading: partial sums start at +0, never at their first term; ranks and nodes with nothing of a
+// token are left out; all ranks and nodes, the token's own too, are treated alike; a NaN result is
+// the canonical one (docs/numbers.md), in f32 too; a single bias is taken bit by bit (-0 stays).
+std::vector<std::vector<uint8_t>> combine(const Problem& p, const Prepared& prepared,
+                                          const CombineCase& c);
+
+// A wrong one: SLOT with the sum rounded to bf16 after each term. Error bounds must reject it.
+std::vector<std::vector<uint8_t>> combine_bf16_accumulator(const Problem& p,
+                                                           const Prepared& prepared,
+                                                           const CombineCase& c);
+
+// The same sum in f64, and how far a right result may be from it:
+//   (u(out) + hops * u(partial) + (K + 2) * 2^-24) * sum, hops = 0 SLOT, 1 RANK, 2 NODE,
+// sum = |bias0| + |bias1| + sum of |w * x|; u = 2^-8 bf16, 2^-11 f16, 2^-24 f32. With bf16 out that
+// is the contract's 1, 2, 3 times 2^-8 (bf16 partials), the two terms more for the biases; plus
+// half a subnormal for every value that is rounded. Not meant for sums beyond the range of a type.
+struct Bounded {
+  std::vector<double> value;  // [T][hidden]
+  std::vector<double> bound;
+};
+std::vector<Bounded> combine_reference(const Problem& p, const Prepared& prepared,
+                                       const CombineCase& c);
+
+// row_value -> slot_value. values[rank] has the shape of row_weight; returns [R][T][K], 0 where
+// nothing is kept.
+std::vector<std::vector<float>> slot_values(const Problem& p, const Prepared& prepared,
+                                            const std::vector<std::vector<float>>& values);
 
 // ---- Numbers ------------------------------------------------------------------------------------
 
