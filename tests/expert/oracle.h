@@ -7,6 +7,7 @@
 //   Prepared want = prepare(p);           what Prepare and GetInfo must say, and where rows lie
 //   write_rows(p, want.layouts[r], x, bytes, out);     what Dispatch must leave in rank r's output
 //   combine(p, want, c);                  what Combine must return, bit by bit
+//   dispatch_traffic(...), combine_traffic(...)        what GetStats must report
 //
 // Symbols: R ranks; T tokens of a rank; maxT their bound; K = topk; E physical experts; L experts
 // of a rank; N rows that a rank receives; H elements of a row. An *assignment* is (rank, token, k)
@@ -238,6 +239,39 @@ std::vector<Bounded> combine_reference(const Problem& p, const Prepared& prepare
 // nothing is kept.
 std::vector<std::vector<float>> slot_values(const Problem& p, const Prepared& prepared,
                                             const std::vector<std::vector<float>>& values);
+
+// ---- Traffic ------------------------------------------------------------------------------------
+
+enum class Algorithm { kDirect, kHier };
+
+// What AUTO stands for: DIRECT and RANK on one node, HIER and NODE on several.
+Algorithm auto_algorithm(const Problem& p);
+Reduce auto_reduce(const Problem& p);
+
+// Payload sent by one rank, by tier: 0 to itself, 1 inside its node, 2 to other nodes.
+struct Traffic {
+  std::array<int64_t, 3> rows{};
+  std::array<int64_t, 3> bytes{};
+};
+
+// Dispatch. DIRECT: a row per (token, destination rank). HIER: to other nodes a row per (token,
+// node), to the lowest destination rank there, which copies it to the token's other destination
+// ranks of that node.
+// Reading: on its own node the source sends to each destination rank itself; what an entry rank
+// keeps for itself is no row of its own. row_bytes counts scales.
+std::vector<Traffic> dispatch_traffic(const Problem& p, const Routing& routing, Algorithm algorithm,
+                                      int64_t row_bytes);
+
+// Combine, the least that the reduction allows, and what must be reported. SLOT: a row per kept
+// assignment (FLAT, RANK_MAJOR: per distinct rank, there is no more to send); RANK: one per
+// distinct rank; NODE: one per distinct node.
+// Reading: under NODE the mirror of HIER: other ranks of a foreign node hand their partial to the
+// lowest one that has any, which sends the sum; on the token's node each rank sends its own.
+// row_bytes: of a row for SLOT, of a partial for RANK and NODE.
+std::vector<Traffic> combine_traffic(const Problem& p, const Routing& routing, Reduce reduce,
+                                     int64_t row_bytes);
+
+Traffic total(const std::vector<Traffic>& ranks);
 
 // ---- Numbers ------------------------------------------------------------------------------------
 
