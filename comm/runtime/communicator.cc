@@ -216,10 +216,10 @@ Status Communicator::wait(Operation& operation) {
 Status Communicator::wait_locked(Operation& operation) {
   Waiter waiter(transport(), rungs_);
   while (!operation.finished.load(std::memory_order_acquire)) {
-    const uint64_t before = execution_.steps_run();
+    const uint64_t before = steps_run();
     poll();
     if (operation.finished.load(std::memory_order_acquire)) break;
-    if (execution_.steps_run() != before) waiter.reset();
+    if (steps_run() != before) waiter.reset();
     if (waiter.tick()) check();
   }
   return operation.result;
@@ -229,9 +229,9 @@ Status Communicator::drain() {
   MutexLock lock(drive_mutex_);
   Waiter waiter(transport(), rungs_);
   while (!sequencer_.empty()) {
-    const uint64_t before = execution_.steps_run();
+    const uint64_t before = steps_run();
     poll();
-    if (execution_.steps_run() != before) waiter.reset();
+    if (steps_run() != before) waiter.reset();
     if (waiter.tick()) check();
   }
   return error();

@@ -23,6 +23,7 @@
 #include "comm/runtime/plans.h"
 #include "comm/runtime/point_to_point.h"
 #include "comm/runtime/sequencer.h"
+#include "transports/waiter.h"
 
 namespace tutti {
 
@@ -82,6 +83,21 @@ class Communicator final : public Pollable {
   Status run(CollectiveCall&& call);
   // Advances until `operation` (queued here) is finished; returns its result.
   Status wait(Operation& operation);
+  // Advances until `over()`, which is asked under the drive mutex; returns what ended the
+  // communicator before that.
+  template <typename Over>
+  Status wait_for(Over over) {
+    MutexLock lock(drive_mutex_);
+    Waiter waiter(transport(), rungs_);
+    while (!over()) {
+      TUTTI_TRY(error());
+      const uint64_t before = steps_run();
+      poll();
+      if (steps_run() != before) waiter.reset();
+      if (!over() && waiter.tick()) check();
+    }
+    return Status();
+  }
   // Advances until nothing is queued; then, for the last communicator on its transport, ends that
   // in good order.
   Status finalize();
@@ -117,6 +133,8 @@ class Communicator final : public Pollable {
 
   // For operations, under the drive mutex.
   Execution& execution() { return execution_; }
+  // Of executions of their own: that they have moved, so that a waiter begins anew.
+  void count_steps(uint64_t more) { other_steps_ += more; }
   Plans& plans() { return plans_; }
   Control& control() { return *parts_.control; }
   KernelGate& gate() { return *parts_.gate; }
@@ -148,6 +166,7 @@ class Communicator final : public Pollable {
   Status disagreement() const;
   Status from_peer(const Failure& failure) const;
   Status drain();
+  uint64_t steps_run() const { return execution_.steps_run() + other_steps_; }
   Status wait_locked(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
   // For lambdas that run under the drive mutex, which the compiler cannot know.
   void assert_held() const TUTTI_THREAD_ANNOTATION(assert_capability(drive_mutex_)) {}
@@ -164,6 +183,7 @@ class Communicator final : public Pollable {
   BiasedMutex drive_mutex_;
   Sequencer sequencer_ TUTTI_GUARDED_BY(drive_mutex_);
   Execution execution_;
+  uint64_t other_steps_ = 0;
   std::map<uint64_t, std::deque<SendOperation*>> self_sends_;
   uint64_t next_sequence_ = 0;
   int64_t unexplained_since_ns_ = 0;  // since then a channel is known to have ended; 0: none

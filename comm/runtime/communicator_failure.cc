@@ -64,9 +64,9 @@ Status Communicator::health_of(const Operation& operation, int* peer) const {
 void Communicator::end_if_stuck(Operation& operation, const Status& why, int peer) {
   const std::string what = operation.describe();
   const size_t before = sequencer_.pending();
-  const uint64_t steps = execution_.steps_run();
+  const uint64_t steps = steps_run();
   poll();
-  if (sequencer_.pending() != before || execution_.steps_run() != steps) return;
+  if (sequencer_.pending() != before || steps_run() != steps) return;
   // A peer that fails says why before it ends its channels, but maybe on a slower way.
   if (why.code() == Code::kRemoteError && explanation_may_come(peer)) return;
   const std::optional<Failure> failure = control().failure();

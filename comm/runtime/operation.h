@@ -35,6 +35,8 @@ class Operation {
   virtual Status health(int* peer) const = 0;
   virtual int waiting_for() const = 0;  // a rank, or -1
   virtual std::string describe() const = 0;
+  // After kDone: the result of the call where that is a refusal which harms nothing.
+  virtual Status outcome() const { return Status(); }
   // The collective's number among those of its communicator, or -1.
   virtual int64_t sequence() const { return -1; }
   virtual void set_sequence(uint64_t /*number*/) {}  // when it enters the order

@@ -10,9 +10,9 @@ namespace tutti {
 Plans::Plans(Transport& transport, uint64_t comm_id, int rank, std::vector<int> peers,
              const Config& config, MachineClass machine, size_t cache_bytes)
     : transport_(transport),
-      comm_id_(comm_id),
       rank_(rank),
       peers_(std::move(peers)),
+      channels_(transport, comm_id, Plane::kCollective, 0, peers_),
       config_(config),
       machine_(machine),
       cache_bytes_(cache_bytes) {}
@@ -111,7 +111,7 @@ Status Plans::bind(const CollectiveCall& call, BoundCall* bound) {
   const DataLayout layout(input, output, schedule_.shape.chunks_per_block, size_of(call.dtype),
                           slots_bound(*choice.algorithm), config_.buffer_cap);
   Result<std::unique_ptr<Plan>> plan =
-      Plan::bind(schedule_, layout, transport_.capabilities(), *this);
+      Plan::bind(schedule_, layout, transport_.capabilities(), channels_);
   if (!plan.ok()) return plan.status();
   bound->plan = std::move(plan.value());
   bound->how = arithmetic_of(call, bound->plan->working_set());
@@ -140,39 +140,6 @@ uint32_t Plans::slots_bound(const Algorithm& algorithm) {
   const auto [it, fresh] = slots_.try_emplace(&algorithm, 0);
   if (fresh) it->second = scratch_slots_bound(algorithm, static_cast<int>(peers_.size()));
   return it->second;
-}
-
-namespace {
-
-// The transport knows its peers by other numbers.
-Status of_rank(int rank, const Status& why) {
-  return error(why.code(), "rank %d: %s", rank, why.text().c_str());
-}
-
-}  // namespace
-
-Result<SendChannel*> Plans::send_channel(int peer, uint32_t lane) {
-  std::unique_ptr<SendChannel>& channel =
-      sends_[uint64_t{lane} << 32 | static_cast<uint32_t>(peer)];
-  if (!channel) {
-    auto opened = transport_.open_send(
-        {comm_id_, 0, Plane::kCollective, peers_[static_cast<size_t>(peer)], lane});
-    if (!opened.ok()) return of_rank(peer, opened.status());
-    channel = std::move(opened.value());
-  }
-  return channel.get();
-}
-
-Result<RecvChannel*> Plans::recv_channel(int peer, uint32_t lane) {
-  std::unique_ptr<RecvChannel>& channel =
-      recvs_[uint64_t{lane} << 32 | static_cast<uint32_t>(peer)];
-  if (!channel) {
-    auto opened = transport_.open_recv(
-        {comm_id_, 0, Plane::kCollective, peers_[static_cast<size_t>(peer)], lane});
-    if (!opened.ok()) return of_rank(peer, opened.status());
-    channel = std::move(opened.value());
-  }
-  return channel.get();
 }
 
 }  // namespace tutti

@@ -15,6 +15,7 @@
 #include "comm/exec/execution.h"
 #include "comm/exec/plan.h"
 #include "comm/runtime/call.h"
+#include "comm/runtime/lane_channels.h"
 #include "comm/runtime/select.h"
 
 namespace tutti {
@@ -27,7 +28,7 @@ struct BoundCall {
   int holders = 0;    // operations that are queued or run with it
 };
 
-class Plans final : public ChannelSource {
+class Plans {
  public:
   // `peers[r]`: transport-wide number of rank r. `machine`: the same on every rank.
   // `cache_bytes`: of the last-level cache. All references outlive this.
@@ -43,9 +44,6 @@ class Plans final : public ChannelSource {
     return look_up(call);
   }
   void release(BoundCall* bound) { --bound->holders; }
-
-  Result<SendChannel*> send_channel(int peer, uint32_t lane) override;
-  Result<RecvChannel*> recv_channel(int peer, uint32_t lane) override;
 
  private:
   struct ShapeHash {
@@ -82,17 +80,15 @@ class Plans final : public ChannelSource {
   uint32_t slots_bound(const Algorithm& algorithm);
 
   Transport& transport_;
-  const uint64_t comm_id_;
   const int rank_;
   const std::vector<int> peers_;
+  LaneChannels channels_;
   const Config& config_;
   const MachineClass machine_;
   const size_t cache_bytes_;
   std::list<Cached> cache_;  // most recently used first, but for use through recent_
   std::array<Cached*, kRecent> recent_{};
   std::unordered_map<CallShape, std::list<Cached>::iterator, ShapeHash> index_;
-  std::unordered_map<uint64_t, std::unique_ptr<SendChannel>> sends_;  // by lane << 32 | peer
-  std::unordered_map<uint64_t, std::unique_ptr<RecvChannel>> recvs_;
   std::unordered_map<const Algorithm*, uint32_t> slots_;
   Schedule schedule_;  // arena for building
 };

@@ -38,7 +38,7 @@ Operation* Sequencer::advance() {
       Entry entry = std::move(queue.front());
       queue.pop_front();
       --pending_;
-      entry.operation->finish(Status());
+      entry.operation->finish(entry.operation->outcome());
     }
     it = queue.empty() ? orders_.erase(it) : std::next(it);
   }

@@ -1,6 +1,7 @@
 // Sequencer: the orders of one communicator. Operations of an order run one after another,
 // different orders independently: all collectives are one order; sends and receives are one per
-// (peer, tag, direction). Thread: the holder of the communicator's drive mutex.
+// (peer, tag, direction); each expert group is one (its number is the tag). Thread: the holder of
+// the communicator's drive mutex.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace tutti {
 
 struct Order {
-  enum class Kind : uint8_t { kCollective, kSend, kRecv } kind = Kind::kCollective;
+  enum class Kind : uint8_t { kCollective, kSend, kRecv, kExpert } kind = Kind::kCollective;
   int peer = 0;
   uint64_t tag = 0;
   bool operator<(const Order& other) const {
