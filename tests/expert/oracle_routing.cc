@@ -8,8 +8,8 @@ namespace {
 
 // The copy of a logical expert that token t of rank src is sent to.
 // Reading: masks are not looked at, so a choice on a masked rank is lost rather than moved. Without
-// a rule (REPLICA_NONE) it is the lowest copy. NEAREST takes the lowest copy on the own rank, else
-// the lowest on the own node, else goes round over all copies.
+// a rule (REPLICA_NONE) it is the lowest copy. NEAREST goes round over the copies on the own rank
+// where there are any, else over those on the own node, else over all.
 int32_t choose_replica(const Problem& p, int src, int64_t token, int64_t logical) {
   std::vector<int32_t> copies;
   for (int32_t e = 0; e < p.num_experts; ++e) {
@@ -18,12 +18,13 @@ int32_t choose_replica(const Problem& p, int src, int64_t token, int64_t logical
   require(!copies.empty(), "a logical expert has no physical one");
   if (p.replica == Replica::kNone) return copies[0];
   if (p.replica == Replica::kNearest) {
+    std::vector<int32_t> own;
+    std::vector<int32_t> near;
     for (int32_t e : copies) {
-      if (p.owner_of(e) == src) return e;
+      if (p.owner_of(e) == src) own.push_back(e);
+      if (p.node_of(p.owner_of(e)) == p.node_of(src)) near.push_back(e);
     }
-    for (int32_t e : copies) {
-      if (p.node_of(p.owner_of(e)) == p.node_of(src)) return e;
-    }
+    if (!near.empty()) copies = own.empty() ? near : own;
   }
   return copies[static_cast<size_t>(src + token) % copies.size()];
 }

@@ -1,0 +1,145 @@
+#include "comm/expert/agreement.h"
+
+#include <array>
+
+#include "comm/expert/row_layout.h"
+
+namespace tutti {
+
+size_t ExpertCounts::bytes(uint32_t num_experts, int nranks) {
+  const auto n = static_cast<size_t>(nranks);
+  const size_t all = sizeof(ExpertHeader) + (num_experts + n) * sizeof(uint32_t) + n;
+  return (all + 7) / 8 * 8;
+}
+
+uint64_t AllCounts::assignments(const Placement& placement, int source, int rank) const {
+  uint64_t sum = 0;
+  for (const uint32_t e : placement.experts_of(rank)) sum += of(source).assignments()[e];
+  return sum;
+}
+
+ExpertHeader header_of(const ExpertShape& shape, uint32_t tokens, bool weighted, Code code) {
+  ExpertHeader h;
+  h.code = static_cast<uint32_t>(code);
+  h.tokens = tokens;
+  h.topk = shape.topk;
+  h.alignment = shape.alignment;
+  h.capacity = shape.capacity;
+  h.max_tokens = shape.max_tokens;
+  h.layout = static_cast<uint8_t>(shape.layout);
+  h.cap = static_cast<uint8_t>(shape.cap);
+  h.keep = static_cast<uint8_t>(shape.keep);
+  h.pad_to_capacity = shape.pad_to_capacity ? 1 : 0;
+  h.weighted = weighted ? 1 : 0;
+  h.most_rows = shape.max_recv_rows > 0 ? shape.max_recv_rows : UINT64_MAX;
+  return h;
+}
+
+namespace {
+
+// The assignments of each expert of `rank`, over all sources: by visit(total).
+template <typename Visit>
+void each_total(const Placement& placement, const AllCounts& all, int rank, Visit visit) {
+  for (const uint32_t e : placement.experts_of(rank)) {
+    uint64_t total = 0;
+    for (int s = 0; s < all.nranks(); ++s) total += all.of(s).assignments()[e];
+    visit(e, total);
+  }
+}
+
+Status differs(const char* field, int rank, uint64_t expected, uint64_t got) {
+  return error(Code::kInvalidArgument,
+               "%s: expected the same on all ranks, got %llu here and %llu on rank %d", field,
+               static_cast<unsigned long long>(expected), static_cast<unsigned long long>(got),
+               rank);
+}
+
+Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank) {
+  struct Field {
+    const char* name;
+    uint64_t expected, got;
+  };
+  const std::array fields = {
+      Field{"num_topk", mine.topk, theirs.topk},
+      Field{"layout", mine.layout, theirs.layout},
+      Field{"alignment", mine.alignment, theirs.alignment},
+      Field{"cap", mine.cap, theirs.cap},
+      Field{"capacity", mine.capacity, theirs.capacity},
+      Field{"keep", mine.keep, theirs.keep},
+      Field{"pad_to_capacity", mine.pad_to_capacity, theirs.pad_to_capacity},
+      Field{"topk_weight given", mine.weighted, theirs.weighted},
+  };
+  for (const Field& f : fields) {
+    if (f.expected != f.got) return differs(f.name, rank, f.expected, f.got);
+  }
+  return Status();
+}
+
+// Where the rows of the output are fixed the bound says nothing.
+Status room_at(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
+               int rank) {
+  Status full;
+  if (shape.layout == ExpertLayout::kExpertSlab) {
+    each_total(placement, all, rank, [&](uint32_t e, uint64_t total) {
+      if (!full.ok() || total <= shape.zone_rows) return;
+      full = error(Code::kInvalidArgument,
+                   "rank %d, expert %u: expected at most %u assignments (rows of a slab), got %llu",
+                   rank, e, shape.zone_rows, static_cast<unsigned long long>(total));
+    });
+    if (!full.ok()) return full;
+  }
+  const bool fixed =
+      shape.layout == ExpertLayout::kExpertSlab || shape.layout == ExpertLayout::kRankMajor;
+  const uint64_t most = fixed ? UINT64_MAX : all.of(rank).header().most_rows;
+  const uint64_t rows = rows_needed_at(shape, placement, all, rank);
+  if (rows <= most) return Status();
+  return error(Code::kInvalidArgument,
+               "rank %d: expected at most %llu rows (max_recv_rows), got %llu", rank,
+               static_cast<unsigned long long>(most), static_cast<unsigned long long>(rows));
+}
+
+}  // namespace
+
+uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
+                        int rank) {
+  uint64_t rows = 0;
+  if (is_by_expert(shape.layout)) {
+    each_total(placement, all, rank,
+               [&](uint32_t, uint64_t total) { rows += zone_rows(shape, total); });
+    return rows;
+  }
+  if (shape.layout == ExpertLayout::kRankMajor) {
+    return static_cast<uint64_t>(all.nranks()) * shape.max_tokens;
+  }
+  for (int s = 0; s < all.nranks(); ++s) {
+    rows += all.of(s).tokens()[static_cast<size_t>(rank)];
+  }
+  return rows;
+}
+
+Status check_headers(const AllCounts& all, int rank, const Status& own) {
+  for (int r = 0; r < all.nranks(); ++r) {
+    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r));
+  }
+  if (!own.ok()) return own;
+  for (int r = 0; r < all.nranks(); ++r) {
+    const uint32_t code = all.of(r).header().code;
+    if (code == 0) continue;
+    return error(Code::kRemoteError, "rank %d: Prepare has failed there: %s", r,
+                 code_name(static_cast<Code>(code)));
+  }
+  return Status();
+}
+
+Status check_room(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
+                  std::span<const uint8_t> masked, int rank) {
+  TUTTI_TRY(room_at(shape, placement, all, rank));
+  for (int r = 0; r < all.nranks(); ++r) {
+    if (!masked.empty() && masked[static_cast<size_t>(r)] != 0) continue;
+    const Status there = room_at(shape, placement, all, r);
+    if (!there.ok()) return error(Code::kRemoteError, "%s", there.text().c_str());
+  }
+  return Status();
+}
+
+}  // namespace tutti

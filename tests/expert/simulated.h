@@ -1,0 +1,51 @@
+// The ranks of a problem in one place: Prepare's pure functions called for each of them, with the
+// exchanges between done by hand.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "comm/expert/agreement.h"
+#include "comm/expert/arrivals.h"
+#include "comm/expert/routing.h"
+#include "comm/expert/row_layout.h"
+#include "tests/expert/oracle.h"
+
+namespace tutti {
+
+struct SimulatedRank {
+  std::vector<int32_t> experts;
+  uint64_t dropped = 0;
+  Status own;
+  Status verdict;
+  // What it has received.
+  std::vector<uint32_t> source_rows, token, first, expert, row, count;
+  std::vector<uint8_t> k;
+  std::vector<float> weight;
+  std::vector<int64_t> offset;
+  Arrivals arrivals;
+  RowsOfArrivals rows;
+};
+
+class Simulated {
+ public:
+  explicit Simulated(const oracle::Problem& problem);
+  const Placement& placement() const { return placement_; }
+  const ExpertShape& shape() const { return shape_; }
+  AllCounts counts() { return {counts_.data(), placement_.num_experts(), problem_.nranks()}; }
+
+  std::vector<SimulatedRank> ranks;
+
+ private:
+  void route(int rank);
+  void drop_globally();
+  void count(int rank);
+  void exchange(int rank);
+
+  const oracle::Problem& problem_;
+  Placement placement_;
+  ExpertShape shape_;
+  std::vector<std::byte> counts_;
+};
+
+}  // namespace tutti
