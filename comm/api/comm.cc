@@ -194,6 +194,8 @@ Status check_unused(tuttiComm& handle) {
     what = "a group holds calls on it: end the group first";
   } else if (comm.creations.load(std::memory_order_acquire) > 0) {
     what = "a communicator is being made out of it: wait for that or abort first";
+  } else if (handle.expert_groups > 0) {
+    what = "expert groups of it are left: destroy them first";
   } else if (!failed && !comm.drained()) {
     what = "operations are pending: finalize or abort first";
   }

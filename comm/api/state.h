@@ -45,6 +45,8 @@ struct tuttiComm {
   std::map<int, Operator> operators;
   std::unordered_map<tuttiWindow*, std::unique_ptr<tuttiWindow>> windows;
   uint64_t splits = 0;  // CommSplit calls so far
+  uint32_t expert_groups_made = 0;
+  int expert_groups = 0;  // of those, alive
   tutti::Mutex grouping;
   // CommCreateGroup calls by members and tag.
   std::map<std::string, uint64_t> groups TUTTI_GUARDED_BY(grouping);

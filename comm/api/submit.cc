@@ -50,6 +50,12 @@ Status submit(const Entry& entry, CollectiveCall&& call, tuttiStream_t stream) {
   return place(entry, Order{}, std::move(operation.value()), stream);
 }
 
+Status submit_operation(const Entry& entry, const Order& order,
+                        std::unique_ptr<Operation> operation, tuttiStream_t stream) {
+  TUTTI_TRY(check_stream(entry, stream));
+  return place(entry, order, std::move(operation), stream);
+}
+
 Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_t stream) {
   TUTTI_TRY(check_stream(entry, stream));
   Result<std::unique_ptr<Operation>> operation = entry.comm().make_send(message);

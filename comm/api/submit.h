@@ -10,4 +10,8 @@ Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_
 Status submit_recv(const Entry& entry, const PointToPoint& message, int* source,
                    tuttiStream_t stream);
 
+// Any other operation of the communicator, already made.
+Status submit_operation(const Entry& entry, const Order& order,
+                        std::unique_ptr<Operation> operation, tuttiStream_t stream);
+
 }  // namespace tutti

@@ -1,0 +1,90 @@
+#include "comm/expert/group.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "comm/expert/arrivals.h"
+#include "comm/expert/carver.h"
+#include "comm/expert/group_agreement.h"
+
+namespace tutti {
+
+namespace {
+
+PrepareMemory carve(Carver& carver, const ExpertGroupConfig& config, int nranks) {
+  const auto n = static_cast<size_t>(nranks);
+  const uint32_t experts = config.placement.num_experts;
+  const size_t piece = ExpertCounts::bytes(experts, nranks);
+  const size_t assignments = size_t{config.max_tokens} * config.max_topk;
+  const size_t words = experts * sizeof(uint32_t);  // how many were wanted, before them
+  PrepareMemory m = {};
+  m.mine = carver.take<std::byte>(piece);
+  m.all = carver.take<std::byte>(piece * n);
+  m.routed_out = carver.take<std::byte>(routed_bytes(assignments, true) + words);
+  m.routed_in = carver.take<std::byte>((routed_bytes(assignments, true) + words) * n);
+  m.used = carver.take<uint32_t>(std::max<size_t>(experts, n));
+  m.wanted = carver.take<uint32_t>(experts);
+  m.order = carver.take<uint32_t>(assignments);
+  return m;
+}
+
+}  // namespace
+
+size_t ExpertGroup::memory_bytes(const ExpertGroupConfig& config, int nranks) {
+  Carver carver(nullptr);
+  carve(carver, config, nranks);
+  return carver.bytes();
+}
+
+Status ExpertGroup::set_up() {
+  Result<Placement> placement = Placement::make(config_.placement);
+  if (!placement.ok()) return placement.status();
+  placement_ = std::move(placement.value());
+  return allocate();
+}
+
+Result<std::unique_ptr<ExpertGroup>> ExpertGroup::create(Communicator& comm, uint32_t number,
+                                                         const ExpertGroupConfig& config,
+                                                         const Status& own) {
+  std::unique_ptr<ExpertGroup> group(new ExpertGroup(comm, number, config));
+  const Status well = own.ok() ? group->set_up() : own;
+  Agreement agreement(comm, group->channels_,
+                      {{"num_experts", config.placement.num_experts},
+                       {"max_tokens_per_rank", config.max_tokens},
+                       {"max_topk", config.max_topk},
+                       {"max_token_bytes", config.max_token_bytes},
+                       {"ranks_per_node", static_cast<uint64_t>(config.placement.ranks_per_node)},
+                       {"placement of experts", well.ok() ? group->placement_.hash() : 0}},
+                      well);
+  comm.enqueue(group->order(), &agreement);
+  TUTTI_TRY(comm.wait(agreement));
+  return group;
+}
+
+Status ExpertGroup::allocate() {
+  const size_t bytes = memory_bytes(config_, comm_.nranks());
+  if (config_.alloc != nullptr) {
+    memory_ = config_.alloc(bytes, config_.context);
+    if (memory_ == nullptr) {
+      return error(Code::kOutOfMemory, "expert group: alloc gave no memory for %zu bytes", bytes);
+    }
+  } else {
+    Result<void*> made = comm_.transport().alloc(bytes);
+    if (!made.ok()) return made.status();
+    memory_ = made.value();
+  }
+  Carver carver(memory_);
+  prepare_ = carve(carver, config_, comm_.nranks());
+  return Status();
+}
+
+ExpertGroup::~ExpertGroup() {
+  if (memory_ == nullptr) return;
+  if (config_.alloc == nullptr) {
+    comm_.transport().free(memory_);
+  } else if (config_.release != nullptr) {
+    config_.release(memory_, config_.context);
+  }
+}
+
+}  // namespace tutti

@@ -1,0 +1,89 @@
+// ExpertGroup: the ranks of a communicator that run the experts of a model: who has which, the
+// channels of their own, and all memory that their operations use.
+//
+// Threads: as the communicator's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "comm/expert/agreement.h"
+#include "comm/expert/placement.h"
+#include "comm/runtime/communicator.h"
+#include "comm/runtime/lane_channels.h"
+
+namespace tutti {
+
+struct ExpertGroupConfig {
+  PlacementConfig placement;
+  uint32_t max_tokens = 0;
+  uint32_t max_topk = 1;
+  uint64_t max_token_bytes = 0;
+  uint32_t max_inflight = 2;
+  // Null: the transport's.
+  void* (*alloc)(size_t bytes, void* context) = nullptr;
+  void (*release)(void* memory, void* context) = nullptr;
+  void* context = nullptr;
+};
+
+// What Prepare works in. One at a time: the operations of a group run one after another.
+struct PrepareMemory {
+  std::byte* mine;        // ExpertCounts of this rank
+  std::byte* all;         // of all
+  std::byte* routed_out;  // what other ranks are told, and what they tell
+  std::byte* routed_in;
+  uint32_t* used;    // [max(E, R)]
+  uint32_t* wanted;  // [E] of this rank's assignments, before any are dropped
+  uint32_t* order;   // [maxT * max_topk]
+};
+
+class ExpertGroup {
+ public:
+  // Bytes that a group of `nranks` ranks allocates.
+  static size_t memory_bytes(const ExpertGroupConfig& config, int nranks);
+  // Collective: waits until all ranks have said that they have the same config, and memory. The
+  // rank's own fault is told as it is, that of another one as kRemoteError, a difference as
+  // kInvalidArgument on all ranks. `number`: of this group among those of the communicator. `own`:
+  // what is wrong with the config already.
+  static Result<std::unique_ptr<ExpertGroup>> create(Communicator& comm, uint32_t number,
+                                                     const ExpertGroupConfig& config,
+                                                     const Status& own);
+  ~ExpertGroup();
+  ExpertGroup(const ExpertGroup&) = delete;
+  ExpertGroup& operator=(const ExpertGroup&) = delete;
+
+  Communicator& comm() { return comm_; }
+  const ExpertGroupConfig& config() const { return config_; }
+  const Placement& placement() const { return placement_; }
+  LaneChannels& channels() { return channels_; }
+  const PrepareMemory& prepare_memory() const { return prepare_; }
+  Order order() const { return {Order::Kind::kExpert, 0, number_}; }
+  // Operations that use it. Any thread.
+  bool is_idle() const { return users_.load(std::memory_order_acquire) == 0; }
+  void begin_use() { users_.fetch_add(1, std::memory_order_relaxed); }
+  void end_use() { users_.fetch_sub(1, std::memory_order_release); }  // pairs with is_idle()
+  // Of the next operation.
+  uint64_t next_sequence() { return sequence_++; }
+
+ private:
+  ExpertGroup(Communicator& comm, uint32_t number, const ExpertGroupConfig& config)
+      : comm_(comm),
+        number_(number),
+        config_(config),
+        channels_(comm.transport(), comm.id(), Plane::kExpert, number, comm.parts().peers) {}
+  Status set_up();
+  Status allocate();
+
+  Communicator& comm_;
+  const uint32_t number_;
+  const ExpertGroupConfig config_;
+  Placement placement_ = Placement();
+  LaneChannels channels_;
+  std::atomic<int> users_{0};
+  uint64_t sequence_ = 0;
+  void* memory_ = nullptr;
+  PrepareMemory prepare_ = {};
+};
+
+}  // namespace tutti

@@ -1,0 +1,42 @@
+// Agreement: the ranks that create an expert group compare what must be the same on all of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/expert/exchange.h"
+#include "comm/runtime/operation.h"
+
+namespace tutti {
+
+class Agreement final : public Operation {
+ public:
+  struct Fact {
+    const char* name;  // static storage
+    uint64_t value;
+  };
+  // As many facts, of the same names, on every rank. `own`: what is wrong here already.
+  Agreement(Communicator& comm, ChannelSource& channels, std::vector<Fact> facts, Status own);
+
+  Status begin() override;
+  Progress advance() override;
+  Status failure() const override { return failure_; }
+  Status health(int* peer) const override { return exchange_.execution().health(peer); }
+  int waiting_for() const override { return exchange_.execution().waiting_for(); }
+  std::string describe() const override { return "creation of an expert group"; }
+  Status outcome() const override { return outcome_; }
+
+ private:
+  Status judge() const;
+  Communicator& comm_;
+  const std::vector<Fact> facts_;
+  const Status own_;
+  Exchange exchange_;
+  std::vector<uint64_t> mine_;
+  std::vector<uint64_t> all_;
+  Status failure_;
+  Status outcome_;
+};
+
+}  // namespace tutti

@@ -1,0 +1,80 @@
+#include "comm/expert/handle.h"
+
+#include <algorithm>
+
+#include "comm/expert/carver.h"
+
+namespace tutti {
+
+namespace {
+
+struct Bounds {
+  size_t rows;         // of arrivals
+  size_t assignments;  // received
+};
+
+// The most that can come, whatever the routing.
+Bounds bounds_of(const ExpertShape& shape, size_t nranks, size_t num_local) {
+  Bounds b;
+  b.rows = nranks * shape.max_tokens;
+  b.assignments = b.rows * shape.topk;
+  const size_t most = shape.max_recv_rows;
+  if (shape.layout == ExpertLayout::kFlat && most > 0) b.rows = std::min(b.rows, most);
+  if (shape.layout == ExpertLayout::kExpertMajor && most > 0) {
+    b.assignments = std::min(b.assignments, most);
+  }
+  if (shape.layout == ExpertLayout::kExpertSlab) {
+    b.assignments = std::min(b.assignments, num_local * shape.zone_rows);
+  }
+  b.assignments = std::min(b.assignments, b.rows * shape.topk);
+  b.rows = std::min(b.rows, b.assignments);
+  return b;
+}
+
+ExpertHandle::Tables carve(Carver& carver, const ExpertGroup& group, int rank,
+                           const ExpertShape& shape) {
+  const auto nranks = static_cast<size_t>(group.placement().nranks());
+  const size_t num_local = group.placement().experts_of(rank).size();
+  const Bounds most = bounds_of(shape, nranks, num_local);
+  const size_t own = size_t{shape.max_tokens} * shape.topk;
+  ExpertHandle::Tables t;
+  t.experts = carver.array<int32_t>(own);
+  t.weights = carver.array<float>(own);
+  t.tokens_to = carver.array<uint32_t>(nranks);
+  t.sent_to = carver.array<uint32_t>(nranks);
+  t.wanted = carver.array<uint32_t>(num_local);
+  t.arrivals.source_rows = carver.array<uint32_t>(nranks + 1);
+  t.arrivals.token = carver.array<uint32_t>(most.rows);
+  t.arrivals.first = carver.array<uint32_t>(most.rows + 1);
+  t.arrivals.k = carver.array<uint8_t>(most.assignments);
+  t.arrivals.expert = carver.array<uint32_t>(most.assignments);
+  t.arrival_weights = carver.array<float>(most.assignments);
+  t.rows.row = carver.array<uint32_t>(std::max(most.rows, most.assignments));
+  t.rows.count = carver.array<uint32_t>(num_local);
+  t.rows.offset = carver.array<int64_t>(num_local + 1);
+  return t;
+}
+
+}  // namespace
+
+size_t ExpertHandle::memory_bytes(const ExpertGroup& group, int rank, const ExpertShape& shape) {
+  Carver carver(nullptr);
+  (void)carve(carver, group, rank, shape);
+  return carver.bytes();
+}
+
+ExpertHandle::ExpertHandle(ExpertGroup& group, const ExpertShape& shape, void* memory)
+    : group_(group), shape_(shape) {
+  const int rank = group.comm().rank();
+  const size_t bytes = memory_bytes(group, rank, shape);
+  void* at = memory;
+  if (at == nullptr) {
+    own_memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes + Carver::kAlignment);
+    const auto address = reinterpret_cast<uintptr_t>(own_memory_.get());
+    at = own_memory_.get() + (Carver::kAlignment - address % Carver::kAlignment);
+  }
+  Carver carver(at);
+  tables = carve(carver, group, rank, shape);
+}
+
+}  // namespace tutti

@@ -1,0 +1,66 @@
+// ExpertHandle: one routing of a group: what was asked for, and, after Prepare, what goes where.
+//
+// Its tables are one block of memory of a size that depends on the shape alone. Prepare writes
+// them; afterwards they do not change. Threads: as the group's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "comm/expert/arrivals.h"
+#include "comm/expert/group.h"
+#include "comm/expert/row_layout.h"
+#include "comm/expert/types.h"
+
+namespace tutti {
+
+class ExpertHandle {
+ public:
+  static size_t memory_bytes(const ExpertGroup& group, int rank, const ExpertShape& shape);
+  // `memory`: memory_bytes() of the caller's, or null. Throws std::bad_alloc.
+  ExpertHandle(ExpertGroup& group, const ExpertShape& shape, void* memory);
+  ExpertHandle(const ExpertHandle&) = delete;
+  ExpertHandle& operator=(const ExpertHandle&) = delete;
+
+  ExpertGroup& group() { return group_; }
+  const ExpertShape& shape() const { return shape_; }
+
+  // Written by Prepare.
+  struct Tables {
+    std::span<int32_t> experts;  // [maxT * K] of this rank's assignments; kNoExpert: do not travel
+    std::span<float> weights;    // [maxT * K]
+    std::span<uint32_t> tokens_to;     // [R] distinct tokens that go to each rank
+    std::span<uint32_t> sent_to;       // [R] assignments
+    std::span<uint32_t> wanted;        // [L] assignments of local experts before any were dropped
+    std::span<float> arrival_weights;  // room for arrivals.weight
+    Arrivals arrivals;
+    RowsOfArrivals rows;
+  };
+  Tables tables;
+  uint32_t tokens = 0;  // T
+  bool weighted = false;
+  uint64_t dropped = 0;
+  uint64_t rows_needed = 0;
+  bool prepared = false;
+
+  // Operations that use the tables, queued ones included. Any thread.
+  int busy() const { return busy_.load(std::memory_order_acquire); }
+  void begin_use() {
+    busy_.fetch_add(1, std::memory_order_relaxed);
+    group_.begin_use();
+  }
+  void end_use() {
+    // release: our last use; pairs with the acquire in busy().
+    busy_.fetch_sub(1, std::memory_order_release);
+    group_.end_use();
+  }
+
+ private:
+  std::atomic<int> busy_{0};
+  ExpertGroup& group_;
+  const ExpertShape shape_;
+  std::unique_ptr<std::byte[]> own_memory_;
+};
+
+}  // namespace tutti

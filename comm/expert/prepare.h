@@ -1,0 +1,88 @@
+// PrepareOperation: the ranks of a group agree on one routing.
+//
+//   route      ids to experts; what a capacity per source drops; counts
+//   counts     all-gather of ExpertCounts; then every rank knows whether all is well
+//   dropping   what capacities over all sources drop, from the counts of lower ranks; where the
+//              counts that are left do not follow from the first ones, they are gathered again
+//   routed     each rank tells each other one its assignments there, and how many it had wanted
+//   layout     rows, and what the caller asked to know
+//
+// A refusal (outcome()) is the same on all ranks but for its words, comes before anything is moved,
+// and leaves the group as it was.
+#pragma once
+
+#include <string>
+
+#include "comm/expert/exchange.h"
+#include "comm/expert/handle.h"
+#include "comm/expert/routing.h"
+#include "comm/runtime/operation.h"
+
+namespace tutti {
+
+// Numbers of a tensor that Prepare writes: i32 or i64, or u8. Null: not wanted.
+struct CountTensor {
+  void* data = nullptr;
+  bool wide = false;
+  void set(size_t i, int64_t value) const;
+};
+
+struct PrepareCall {
+  RoutingIds ids;
+  const void* weights = nullptr;  // f32 [T, K]
+  size_t weight_stride = 0;       // bytes
+  CountTensor expert_count, src_count;
+  int64_t* expert_offset = nullptr;
+  int64_t* want_count = nullptr;
+  int64_t* row_src = nullptr;
+  int32_t* row_slot = nullptr;
+  uint64_t row_room = UINT64_MAX;  // rows that row_src and row_slot have
+  uint8_t* keep = nullptr;
+  size_t keep_stride = 0;
+  Status own;  // what is wrong with the arguments of this rank
+};
+
+class PrepareOperation final : public Operation {
+ public:
+  // The handle counts this operation as busy from now on.
+  PrepareOperation(ExpertHandle& handle, PrepareCall call);
+  ~PrepareOperation() override;
+
+  Status begin() override;
+  Progress advance() override;
+  Status failure() const override { return failure_; }
+  Status health(int* peer) const override { return exchange_.execution().health(peer); }
+  int waiting_for() const override { return exchange_.execution().waiting_for(); }
+  std::string describe() const override;
+  Status outcome() const override { return outcome_; }
+
+ private:
+  enum class Stage : uint8_t { kCounts, kCountsAgain, kRouted, kDone };
+
+  Communicator& comm() const { return handle_.group().comm(); }
+  ExpertCounts mine() const;
+  AllCounts all() const;
+  OpHeader header();
+  void route();
+  void count();
+  Status gather();
+  // What to do when the stage's exchange is over. Not ok: the communicator ends.
+  Status go_on();
+  bool drop();
+  void cut_counts();
+  Status judge();
+  Status exchange_routed();
+  Status take_routed();
+  void write_info() const;
+  void write_rows_info() const;
+
+  ExpertHandle& handle_;
+  PrepareCall call_;
+  Exchange exchange_;
+  Stage stage_ = Stage::kCounts;
+  uint64_t sequence_ = 0;
+  Status failure_;
+  Status outcome_;
+};
+
+}  // namespace tutti
