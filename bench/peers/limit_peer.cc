@@ -25,8 +25,9 @@ struct Memory {
 
 // What the threads share.
 struct World {
-  explicit World(int nranks) : barrier(nranks), memory(static_cast<size_t>(nranks)) {}
+  explicit World(int nranks) : barrier(nranks), sum(nranks), memory(static_cast<size_t>(nranks)) {}
   limit::FlagBarrier barrier;
+  limit::FlagSum sum;
   std::vector<Memory> memory;  // by rank; written before a barrier, read after it
   bool streaming = false;      // rank 0 decides, before a barrier
 };
@@ -41,9 +42,10 @@ class LimitRank : public RankSystem {
 
   std::string lacks(const Case& c) const override {
     if (has_operator(c.collective)) {
-      const bool written = c.collective == Collective::kAllReduce && nranks_ == 2 &&
+      const bool written = c.collective == Collective::kAllReduce &&
+                           (nranks_ == 2 || c.count <= limit::FlagSum::kMostCount) &&
                            c.dtype == tutti::DataType::kFloat32 && c.op == tutti::ReduceOp::kSum;
-      return written ? "" : "any reduction but all_reduce of two f32 sums";
+      return written ? "" : "any reduction but all_reduce of f32 sums, of more than 2 ranks small";
     }
     const bool overwrites = c.collective == Collective::kAllToAll;
     return c.in_place && overwrites ? "in-place all_to_all" : "";
@@ -58,7 +60,7 @@ class LimitRank : public RankSystem {
       blocks_.push_back(expected_pieces(c, rank_, nranks_, root));
     }
     world_.barrier.wait(rank_);
-    if (c.collective == Collective::kAllReduce) choose_stores(c);
+    if (c.collective == Collective::kAllReduce && nranks_ == 2) choose_stores(c);
     return {};
   }
 
@@ -66,7 +68,12 @@ class LimitRank : public RankSystem {
     if (call.c.collective == Collective::kBarrier) {
       world_.barrier.wait(rank_);
     } else if (call.c.collective == Collective::kAllReduce) {
-      all_reduce(call.c, world_.streaming);
+      if (nranks_ == 2) {
+        all_reduce(call.c, world_.streaming);
+      } else {
+        world_.sum.run(rank_, static_cast<const float*>(call.buffers.send),
+                       static_cast<float*>(call.buffers.recv), call.c.count);
+      }
     } else {
       copy_blocks(call);
     }
@@ -129,9 +136,9 @@ class LimitRank : public RankSystem {
 
 int run(int argc, char** argv) {
   const int nranks = argc == 3 ? std::atoi(argv[2]) : 0;
-  if (nranks < 1 || nranks > limit::FlagBarrier::kMaxThreads) {
+  if (nranks < 1 || nranks > limit::kMaxThreads) {
     std::fprintf(stderr, "usage: %s SOCKET NRANKS, up to %d (tutti-perf --peers starts it)\n",
-                 argv[0], limit::FlagBarrier::kMaxThreads);
+                 argv[0], limit::kMaxThreads);
     return 2;
   }
   World world(nranks);
