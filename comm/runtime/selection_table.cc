@@ -31,7 +31,10 @@ constexpr auto kTable = std::to_array<SelectionRow>({
     {kCores, Collective::kBarrier, kAnyRanks, kAnyBytes, "dissemination"},
     {kCrowded, Collective::kAllReduce, 2, 32 * kKi, "one_shot"},
     {kCrowded, Collective::kAllReduce, 4, 16 * kKi, "one_shot"},
-    {kCrowded, Collective::kAllReduce, 8, 8 * kKi, "one_shot"},
+    {kCrowded, Collective::kAllReduce, 4, kAnyBytes, "two_shot"},
+    {kCrowded, Collective::kAllReduce, 8, 4 * kKi, "one_shot"},
+    {kCrowded, Collective::kAllReduce, 8, 32 * kKi, "central"},
+    {kCrowded, Collective::kAllReduce, 8, kAnyBytes, "two_shot"},
     {kCrowded, Collective::kAllReduce, 16, 4 * kKi, "one_shot"},
     {kCrowded, Collective::kAllReduce, 32, 2 * kKi, "one_shot"},
     {kCrowded, Collective::kAllReduce, 64, kKi, "one_shot"},
@@ -49,6 +52,7 @@ constexpr auto kTable = std::to_array<SelectionRow>({
     {kCrowded, Collective::kScatter, 8, 128, "binomial"},
     {kCrowded, Collective::kScatter, kAnyRanks, kAnyBytes, "direct"},
     {kCrowded, Collective::kAllToAll, kAnyRanks, kAnyBytes, "direct"},
+    {kCrowded, Collective::kBarrier, 32, kAnyBytes, "central"},
     {kCrowded, Collective::kBarrier, kAnyRanks, kAnyBytes, "dissemination"},
 });
 

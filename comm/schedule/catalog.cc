@@ -24,6 +24,8 @@ constexpr std::array kCatalog = {
               "chunks travel round a ring twice (Patarasuk and Yuan 2009)"},
     Algorithm{Collective::kAllReduce, "halving_doubling", kPerHop, false,
               all_reduce_halving_doubling, "recursive halving, then doubling (Rabenseifner 2004)"},
+    Algorithm{Collective::kAllReduce, "central", kOnce, false, all_reduce_central,
+              "rank 0 folds all inputs and sends the result to all"},
     Algorithm{Collective::kReduce, "direct", kOnce, false, reduce_direct,
               "the root folds all inputs"},
     Algorithm{Collective::kReduce, "binomial", kPerHop, false, reduce_binomial,
@@ -61,6 +63,8 @@ constexpr std::array kCatalog = {
               "one partner at a time"},
     Algorithm{Collective::kBarrier, "dissemination", kMoves, false, barrier_dissemination,
               "ceil(log2 n) rounds of empty messages (Hensgen, Finkel, Manber 1988)"},
+    Algorithm{Collective::kBarrier, "central", kMoves, false, barrier_central,
+              "everybody tells rank 0, which tells everybody"},
 };
 
 constexpr std::array<const char*, kNumCollectives> kCollectiveNames = {

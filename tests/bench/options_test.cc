@@ -66,15 +66,15 @@ TEST(OptionsTest, SelectTakesWhatHasAChoice) {
   EXPECT_TRUE(line.options.select);
   EXPECT_EQ(line.options.rounds, 5);
   EXPECT_TRUE(line.options.registered);
-  EXPECT_EQ(
-      line.options.collectives,
-      (std::vector<Collective>{Collective::kAllReduce, Collective::kReduce, Collective::kBroadcast,
-                               Collective::kAllGather, Collective::kReduceScatter,
-                               Collective::kGather, Collective::kScatter, Collective::kAllToAll}));
+  EXPECT_EQ(line.options.collectives,
+            (std::vector<Collective>{
+                Collective::kAllReduce, Collective::kReduce, Collective::kBroadcast,
+                Collective::kAllGather, Collective::kReduceScatter, Collective::kGather,
+                Collective::kScatter, Collective::kAllToAll, Collective::kBarrier}));
   EXPECT_EQ(parse({"select", "-c", "gather"}).options.collectives,
             std::vector<Collective>{Collective::kGather});
   EXPECT_FALSE(parse({"all"}).options.select);
-  EXPECT_NE(refusal({"select", "-c", "barrier"}).find("more than one algorithm"),
+  EXPECT_NE(refusal({"select", "-c", "all_to_all_v"}).find("more than one algorithm"),
             std::string::npos);
   EXPECT_NE(refusal({"select", "-c", "sum"}).find("\"sum\""), std::string::npos);
   refusal({"select", "-a", "ring"});

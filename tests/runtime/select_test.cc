@@ -110,6 +110,22 @@ TEST(SelectionTable, TheClassOfTheMachineDecides) {
   EXPECT_EQ(name(kCrowded, 4, 8), "direct");
 }
 
+// Where a round costs the turn of the others on a core.
+TEST(SelectionTable, CrowdedRanksMeetAtOne) {
+  const auto name = [](MachineClass machine, Collective collective, int nranks, size_t bytes) {
+    return std::string(select({}, machine, collective, bytes, nranks, true).algorithm->name);
+  };
+  EXPECT_EQ(name(kCrowded, Collective::kBarrier, 32, 0), "central");
+  EXPECT_EQ(name(kCrowded, Collective::kBarrier, 33, 0), "dissemination");
+  EXPECT_EQ(name(kCores, Collective::kBarrier, 8, 0), "dissemination");
+  EXPECT_EQ(name(kCrowded, Collective::kAllReduce, 8, 4096), "one_shot");
+  EXPECT_EQ(name(kCrowded, Collective::kAllReduce, 8, 4100), "central");
+  EXPECT_EQ(name(kCrowded, Collective::kAllReduce, 8, 32 << 10), "central");
+  EXPECT_EQ(name(kCrowded, Collective::kAllReduce, 8, 64 << 10), "two_shot");
+  EXPECT_EQ(name(kCrowded, Collective::kAllReduce, 4, 32 << 10), "two_shot");
+  EXPECT_EQ(name(kCores, Collective::kAllReduce, 8, 32 << 10), "two_shot");
+}
+
 TEST(Select, NamesAreChecked) {
   Config config;
   config.algorithms = {{"all_reduce", "nonsense"}};

@@ -9,6 +9,7 @@ namespace tutti {
 
 void all_reduce_one_shot(const Params& params, Schedule* out);
 void all_reduce_two_shot(const Params& params, Schedule* out);
+void all_reduce_central(const Params& params, Schedule* out);
 void all_reduce_ring(const Params& params, Schedule* out);
 void all_reduce_halving_doubling(const Params& params, Schedule* out);
 
@@ -36,5 +37,6 @@ void all_to_all_direct(const Params& params, Schedule* out);
 void all_to_all_pairwise(const Params& params, Schedule* out);
 
 void barrier_dissemination(const Params& params, Schedule* out);
+void barrier_central(const Params& params, Schedule* out);
 
 }  // namespace tutti

@@ -1,4 +1,4 @@
-// All-reduce where everybody talks to everybody.
+// All-reduce where everybody talks to everybody, or to one.
 //
 // one_shot: each rank sends its whole input to all others and folds all n inputs itself.
 //   One message latency; every rank reads n S bytes: for small S.       alpha + n S beta
@@ -6,7 +6,10 @@
 //   chunk and send the result to all.                                   2 alpha + 2 (n-1)/n S beta
 //   Fused, an owner reads n inputs where they lie and writes n results where they are wanted: one
 //   pass over memory, which nothing on shared memory can beat.
-// Both fold in rank order, so every rank computes, or receives, the same bits.
+// central: rank 0 folds all inputs and sends the result to all.         2 alpha + 2 (n-1) S beta
+//   2 (n-1) messages, where one_shot has n (n-1) and two_shot twice as many: for ranks that take
+//   turns on a core, which cannot work at the same time anyway.
+// All fold in rank order, so every rank computes, or receives, the same bits.
 #include <vector>
 
 #include "comm/schedule/algorithms/algorithms.h"
@@ -47,6 +50,19 @@ void all_reduce_one_shot(const Params& p, Schedule* out) {
   const Place beside = Builder::scratch(n - 1, own);
   b.reduce(beside, terms, kFinal);
   b.copy(Builder::output(0), beside);
+}
+
+void all_reduce_central(const Params& p, Schedule* out) {
+  const auto n = static_cast<uint32_t>(p.nranks);
+  Builder b(p, Collective::kAllReduce, {1, 1, 1, n - 1}, out);
+  if (p.rank != 0) {
+    b.send(0, Builder::input(0));
+    b.recv(0, Builder::output(0), kReply);  // it folded our contribution before
+    return;
+  }
+  const std::vector<Place> terms = receive_contributions(b, p, Builder::input(0));
+  b.reduce(Builder::output(0), terms, kFinal);
+  for (int peer = 1; peer < p.nranks; ++peer) b.send(peer, Builder::output(0));
 }
 
 void all_reduce_two_shot(const Params& p, Schedule* out) {
