@@ -37,11 +37,21 @@ inline void prefetch_to_write(const MessageLine& line) {
 #endif
 }
 
+// From 1 MiB on, memcpy of common C libraries goes another way, which is no faster here and at
+// times far slower over memory that the peer has just read: all_reduce of 4 MiB took 213 us in one
+// copy and 209 in slices, and 664 and 257 an hour later on the same machine.
+constexpr size_t kSliceBytes = size_t{256} << 10;
+
 void copy_parts(std::byte* to, const iovec* parts, int nparts) {
   for (int i = 0; i < nparts; ++i) {
-    if (parts[i].iov_len == 0) continue;
-    std::memcpy(to, parts[i].iov_base, parts[i].iov_len);
-    to += parts[i].iov_len;
+    const auto* from = static_cast<const std::byte*>(parts[i].iov_base);
+    for (size_t left = parts[i].iov_len; left > 0;) {
+      const size_t run = std::min(left, kSliceBytes);
+      std::memcpy(to, from, run);
+      to += run;
+      from += run;
+      left -= run;
+    }
   }
 }
 
