@@ -248,7 +248,7 @@ constexpr std::array<Setting, kNumSettings> kSettings = {{
      "what is logged, and where (standard error without FILE)", false, parse_log, print_log,
      [](const ConfigOverrides& o) { return o.log; }},
     {"threads", "TUTTI_THREADS", "a whole number from 1 to 1024", "1",
-     "threads that one rank may use for a large reduction or copy", false, parse_threads,
+     "threads that one rank may use for a large reduction or copy", true, parse_threads,
      [](const Config& c) { return std::to_string(c.threads); },
      [](const ConfigOverrides& o) { return number_text(o.threads); }},
     {"buffer_cap", "TUTTI_BUFFER_CAP", "bytes, at least 64K, with an optional suffix K, M or G",

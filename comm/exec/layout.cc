@@ -20,7 +20,8 @@ size_t BlockList::total() const {
 }
 
 DataLayout::DataLayout(BlockList input, BlockList output, uint32_t chunks_per_block,
-                       size_t element_bytes, uint32_t scratch_slots, size_t scratch_cap)
+                       size_t element_bytes, uint32_t scratch_slots, size_t scratch_cap,
+                       size_t most_bytes)
     : input_(std::move(input)),
       output_(std::move(output)),
       chunks_per_block_(chunks_per_block),
@@ -28,13 +29,12 @@ DataLayout::DataLayout(BlockList input, BlockList output, uint32_t chunks_per_bl
       line_elements_(kLineBytes / element_bytes) {
   const size_t largest = std::max(input_.largest(), output_.largest());
   round_elements_ = largest;
-  if (scratch_slots > 0 && largest > 0) {
-    const size_t lines = std::max<size_t>(1, scratch_cap / scratch_slots / kLineBytes);
-    const size_t most = lines * line_elements_;  // elements of one chunk
-    if (chunk_elements(largest) > most) {
-      round_elements_ = most * chunks_per_block_;
-      rounds_ = static_cast<uint32_t>((largest + round_elements_ - 1) / round_elements_);
-    }
+  if (scratch_slots > 0) most_bytes = std::min(most_bytes, scratch_cap / scratch_slots);
+  const size_t lines = std::max<size_t>(1, most_bytes / kLineBytes);
+  const size_t most = lines * line_elements_;  // elements of one chunk
+  if (chunk_elements(largest) > most) {
+    round_elements_ = most * chunks_per_block_;
+    rounds_ = static_cast<uint32_t>((largest + round_elements_ - 1) / round_elements_);
   }
   total_bytes_ = (input_.total() + output_.total()) * element_bytes_;
   slot_bytes_ = chunk_elements(std::min(largest, round_elements_)) * element_bytes_;

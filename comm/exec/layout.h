@@ -2,8 +2,8 @@
 //
 // The only place that knows about uneven tails and rounds. A buffer is a list of blocks; a round
 // takes the same share of every block and cuts it into chunks whose length is a whole number of
-// cache lines, so that only the last chunk of a block is short. A payload too large for the scratch
-// that an algorithm needs runs in several rounds. Value type.
+// cache lines, so that only the last chunk of a block is short. A payload whose chunks would be too
+// long, or too many for the scratch that an algorithm needs, runs in several rounds. Value type.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +38,9 @@ class DataLayout {
  public:
   // `scratch_slots`: the most that any rank may use, equal on all ranks because the number of
   // rounds follows from it (0: one round). `scratch_cap`: bytes they may take together.
+  // `most_bytes`: of a chunk, whatever the scratch holds; equal on all ranks too.
   DataLayout(BlockList input, BlockList output, uint32_t chunks_per_block, size_t element_bytes,
-             uint32_t scratch_slots, size_t scratch_cap);
+             uint32_t scratch_slots, size_t scratch_cap, size_t most_bytes = SIZE_MAX);
 
   uint32_t rounds() const { return rounds_; }
   size_t slot_bytes() const { return slot_bytes_; }  // distance of scratch slots

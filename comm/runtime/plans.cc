@@ -108,10 +108,11 @@ Status Plans::bind(const CollectiveCall& call, BoundCall* bound) {
   params.in_place = call.in_place;
   params.pieces = choice.pieces;
   make_schedule(*choice.algorithm, params, &schedule_);
+  const Capabilities& capabilities = transport_.capabilities();
   const DataLayout layout(input, output, schedule_.shape.chunks_per_block, size_of(call.dtype),
-                          slots_bound(*choice.algorithm), config_.buffer_cap);
-  Result<std::unique_ptr<Plan>> plan =
-      Plan::bind(schedule_, layout, transport_.capabilities(), channels_);
+                          slots_bound(*choice.algorithm), config_.buffer_cap,
+                          capabilities.view ? choice.round_bytes : kAnyBytes);
+  Result<std::unique_ptr<Plan>> plan = Plan::bind(schedule_, layout, capabilities, channels_);
   if (!plan.ok()) return plan.status();
   bound->plan = std::move(plan.value());
   bound->how = arithmetic_of(call, bound->plan->working_set());

@@ -15,6 +15,33 @@ int chain_pieces(size_t bytes) {
   return static_cast<int>(std::clamp<size_t>(bytes / kChainPieceBytes, 1, kMostPieces));
 }
 
+// Memory that peers cannot map is copied on its way. In rounds the copies stay in the cache, and
+// one side reads them while the other makes the next. Where nothing is copied, a fold of several
+// streams pays for being cut more often than a copy does (decision 0008).
+constexpr size_t kMovedRoundBytes = 512 * 1024;
+constexpr size_t kFoldedRoundBytes = 2048 * 1024;
+
+size_t round_bytes(const Config& config, MachineClass machine, Collective collective) {
+  // With more ranks than cores, whoever waits for a round waits for a core as well. And threads
+  // share only what is long enough.
+  if (machine == MachineClass::kCrowded || config.threads > 1) return kAnyBytes;
+  switch (collective) {
+    case Collective::kAllReduce:
+    case Collective::kReduce:
+    case Collective::kReduceScatter:
+      return kFoldedRoundBytes;
+    case Collective::kAllGather:
+    case Collective::kGather:
+    case Collective::kScatter:
+    case Collective::kAllToAll:
+      return kMovedRoundBytes;
+    case Collective::kBroadcast:  // `chain` has pieces
+    case Collective::kBarrier:
+      break;
+  }
+  return kAnyBytes;
+}
+
 bool covers(const SelectionRow& row, MachineClass machine, Collective collective, size_t bytes,
             int nranks) {
   return row.machine == machine && row.collective == collective && nranks <= row.most_ranks &&
@@ -25,21 +52,26 @@ bool covers(const SelectionRow& row, MachineClass machine, Collective collective
 
 Choice select(const Config& config, MachineClass machine, Collective collective, size_t bytes,
               int nranks, bool counts_known) {
-  const int pieces = chain_pieces(bytes);
-  const auto usable = [&](const Algorithm* a) {
-    return a && (counts_known || !a->needs_all_counts);
+  const auto find_usable = [&](const std::string& name) {
+    const Algorithm* a = find_algorithm(collective, name);
+    return a && (counts_known || !a->needs_all_counts) ? a : nullptr;
   };
-  for (const auto& [name, algorithm] : config.algorithms) {
-    if (name != name_of(collective)) continue;
-    const Algorithm* a = find_algorithm(collective, algorithm);
-    if (usable(a)) return {a, pieces};
-  }
+  const Algorithm* of_table = nullptr;
   for (const SelectionRow& row : selection_table()) {
-    if (!covers(row, machine, collective, bytes, nranks)) continue;
-    const Algorithm* a = find_algorithm(collective, row.algorithm);
-    if (usable(a)) return {a, pieces};
+    if (of_table != nullptr) break;
+    if (covers(row, machine, collective, bytes, nranks)) of_table = find_usable(row.algorithm);
   }
-  return {&algorithms_of(collective).front(), pieces};
+  if (of_table == nullptr) of_table = &algorithms_of(collective).front();
+  const Algorithm* chosen = nullptr;
+  for (const auto& [name, algorithm] : config.algorithms) {
+    if (chosen == nullptr && name == name_of(collective)) chosen = find_usable(algorithm);
+  }
+  if (chosen == nullptr) chosen = of_table;
+  // What the table names gives the same bits in any number of rounds. Rings and halving do not: in
+  // which order they fold an element depends on where in a round it lies.
+  const bool rounds = chosen == of_table && counts_known;
+  return {chosen, chain_pieces(bytes),
+          rounds ? round_bytes(config, machine, collective) : kAnyBytes};
 }
 
 uint32_t scratch_slots_bound(const Algorithm& algorithm, int nranks) {

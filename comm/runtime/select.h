@@ -13,6 +13,9 @@ namespace tutti {
 struct Choice {
   const Algorithm* algorithm;
   int pieces;  // Params::pieces
+  // The most of a chunk that a round takes where receivers read messages where they lie
+  // (Capabilities::view); kAnyBytes: all of it.
+  size_t round_bytes;
 };
 
 // `bytes`: of one block (the whole payload where there are no blocks). `counts_known`: every rank

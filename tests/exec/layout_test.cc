@@ -1,5 +1,5 @@
 // Where chunks lie: every element of every block in exactly one chunk of one round, in order, cut
-// at cache lines, and never more at a time than the scratch holds.
+// at cache lines, and never more at a time than the scratch holds or the caller wants.
 #include "comm/exec/layout.h"
 
 #include <gtest/gtest.h>
@@ -16,6 +16,7 @@ struct Case {
   size_t element;
   uint32_t slots;
   size_t cap;
+  size_t most = SIZE_MAX;
 };
 
 // Walks one buffer round by round and block by block.
@@ -42,15 +43,16 @@ void expect_covered(const Case& c, const DataLayout& layout, Buffer buffer) {
 }
 
 void expect_sound(const Case& c) {
-  const DataLayout layout(c.input, c.output, c.chunks, c.element, c.slots, c.cap);
+  const DataLayout layout(c.input, c.output, c.chunks, c.element, c.slots, c.cap, c.most);
   EXPECT_GE(layout.rounds(), 1u);
   EXPECT_EQ(layout.element_bytes(), c.element);
   expect_covered(c, layout, Buffer::kInput);
   expect_covered(c, layout, Buffer::kOutput);
-  EXPECT_TRUE(c.slots > 0 || layout.rounds() == 1);
-  // At least one line a slot, whatever the cap says.
+  EXPECT_TRUE(c.slots > 0 || c.most != SIZE_MAX || layout.rounds() == 1);
+  // At least one line a slot, whatever the caps say.
   const size_t most = std::max<size_t>(c.cap, size_t{64} * c.slots);
   EXPECT_TRUE(layout.rounds() == 1 || layout.slot_bytes() * c.slots <= most);
+  EXPECT_LE(layout.slot_bytes(), std::max<size_t>(c.most, 64));
 }
 
 TEST(DataLayout, EqualBlocks) {
@@ -88,6 +90,25 @@ TEST(DataLayout, BlocksThatDiffer) {
       }
     }
   }
+}
+
+TEST(DataLayout, ChunksOfAtMost) {
+  const BlockList uneven{3, 0, {5000, 0, 17}, {3, 6000, 7000}};
+  for (const size_t most : {size_t{0}, size_t{64}, size_t{1000}, size_t{4096}}) {
+    for (const uint32_t chunks : {1u, 2u, 5u}) {
+      for (const uint32_t slots : {0u, 3u}) {
+        SCOPED_TRACE(testing::Message() << most << " bytes, " << chunks << " chunks, " << slots);
+        for (const size_t each : {size_t{0}, size_t{250}, size_t{10'007}}) {
+          expect_sound({{1, each, {}, {}}, {2, each, {}, {}}, chunks, 4, slots, 8192, most});
+        }
+        expect_sound({{1, 5000, {}, {}}, uneven, chunks, 4, slots, 8192, most});
+      }
+    }
+  }
+  const BlockList whole{1, 1 << 20, {}, {}};
+  const DataLayout layout(whole, whole, 2, 4, 0, 0, 512 << 10);
+  EXPECT_EQ(layout.rounds(), 4u);
+  EXPECT_EQ(layout.slot_bytes(), size_t{512} << 10);
 }
 
 // Both buffers run in the rounds of the larger one: a chunk of the input is the same data as the

@@ -29,7 +29,8 @@ struct Origin {
 Origin origin_of(const Case& c, int rank, uint32_t block);
 
 // Where the chunks of the case's algorithm lie on `rank`, and the `pieces` it runs with: what the
-// library binds, where ranks without a buffer count its blocks too.
+// library binds, where ranks without a buffer count its blocks too; but for rounds that only make
+// messages shorter (Choice::round_bytes), on which no bit of a result depends.
 DataLayout layout_of(const Case& c, bool symmetric, size_t most, int rank, int* pieces);
 
 // Elements of the largest block for the case's count. Checks that the rounds come out as asked.

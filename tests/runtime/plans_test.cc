@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "transports/decorators/fault.h"
 #include "transports/inproc/domain.h"
 #include "transports/inproc/inproc.h"
 
@@ -81,6 +82,26 @@ TEST_F(PlansTest, WhatShapesAPlan) {
   in_place.in_place = true;
   EXPECT_NE(find(in_place)->plan.get(), find(all_reduce(1000))->plan.get());
   EXPECT_EQ(find(in_place)->record.fingerprint, find(all_reduce(1000))->record.fingerprint);
+}
+
+TEST_F(PlansTest, LongMessagesAreCutWhereReceiversReadThemInPlace) {
+  CollectiveCall call;
+  call.collective = Collective::kAllGather;
+  call.count = size_t{5} << 20;
+  const Plan& plan = *find(call)->plan;
+  EXPECT_EQ(plan.layout.rounds(), 10u);
+  EXPECT_EQ(plan.layout.slot_bytes(), size_t{512} << 10);
+  call.count = 1 << 19;
+  EXPECT_EQ(find(call)->plan->layout.rounds(), 1u);
+  call.count = size_t{5} << 20;
+  Plans crowded(mine_, 6, 0, {0, 1}, config_, MachineClass::kCrowded, kCacheBytes);
+  EXPECT_EQ(crowded.find(call).value()->plan->layout.rounds(), 1u);
+  FaultOptions hidden;
+  hidden.hide_view = true;
+  FaultTransport landing(std::make_unique<InprocTransport>(domain_, 2), hidden);
+  ASSERT_TRUE(landing.connect(1, peer_.address()).ok());
+  Plans landed(landing, 7, 0, {2, 1}, config_, MachineClass::kCores, kCacheBytes);
+  EXPECT_EQ(landed.find(call).value()->plan->layout.rounds(), 1u);
 }
 
 TEST_F(PlansTest, HeldPlansStay) {

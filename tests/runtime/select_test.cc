@@ -126,6 +126,30 @@ TEST(SelectionTable, CrowdedRanksMeetAtOne) {
   EXPECT_EQ(name(kCores, Collective::kAllReduce, 8, 32 << 10), "two_shot");
 }
 
+TEST(Select, RoundsOnlyOfWhatTheTableNames) {
+  const auto bytes_of = [](const Config& config, MachineClass machine, Collective collective,
+                           bool known) {
+    return select(config, machine, collective, 8 << 20, 2, known).round_bytes;
+  };
+  constexpr size_t kMi = size_t{1} << 20;
+  EXPECT_EQ(bytes_of({}, kCores, Collective::kAllReduce, true), 2 * kMi);
+  EXPECT_EQ(bytes_of({}, kCores, Collective::kReduce, true), 2 * kMi);
+  EXPECT_EQ(bytes_of({}, kCores, Collective::kAllGather, true), kMi / 2);
+  EXPECT_EQ(bytes_of({}, kCores, Collective::kBroadcast, true), kAnyBytes);
+  EXPECT_EQ(bytes_of({}, kCrowded, Collective::kAllGather, true), kAnyBytes);
+  EXPECT_EQ(bytes_of({}, kCores, Collective::kAllToAll, false), kAnyBytes)
+      << "ranks that do not know each other's blocks cannot agree on rounds";
+  Config config;
+  config.threads = 2;
+  EXPECT_EQ(bytes_of(config, kCores, Collective::kAllReduce, true), kAnyBytes)
+      << "threads share long kernels only";
+  config.threads = 1;
+  config.algorithms = {{"all_reduce", "ring"}, {"all_gather", "direct"}};
+  EXPECT_EQ(bytes_of(config, kCores, Collective::kAllReduce, true), kAnyBytes);
+  EXPECT_EQ(bytes_of(config, kCores, Collective::kAllGather, true), kMi / 2)
+      << "what the table says, said by a setting";
+}
+
 TEST(Select, NamesAreChecked) {
   Config config;
   config.algorithms = {{"all_reduce", "nonsense"}};
