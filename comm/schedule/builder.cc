@@ -24,6 +24,10 @@ namespace {
 bool same_step(const Schedule& a, const Step& x, const Schedule& b, const Step& y) {
   Step moved = y;
   moved.first = x.first;
+  if (!a.rows.empty()) {
+    if (x.op == Op::kRows) moved.data_chunk = x.data_chunk;
+    return x == moved && same_rows(a, x, b, y);
+  }
   const auto ends_of = [](const Schedule& s, const Step& step) {
     return std::span(s.operands).subspan(step.first, size_t{step.n_in} + step.n_out);
   };
@@ -37,7 +41,7 @@ bool same_step(const Schedule& a, const Step& x, const Schedule& b, const Step& 
 bool operator==(const Schedule& a, const Schedule& b) {
   if (a.collective != b.collective || a.nranks != b.nranks || a.rank != b.rank ||
       a.root != b.root || a.in_place != b.in_place || !(a.shape == b.shape) ||
-      a.lanes.size() != b.lanes.size() || !(a.rows == b.rows)) {
+      a.lanes.size() != b.lanes.size() || a.rows.empty() != b.rows.empty()) {
     return false;
   }
   for (size_t l = 0; l < a.lanes.size(); ++l) {

@@ -4,18 +4,14 @@
 
 namespace tutti {
 
-void Rows::clear() {
-  indices.clear();
-  sets.clear();
-  programs.clear();
-  ends.clear();
-  terms.clear();
-}
-
 RowBuilder::RowBuilder(int nranks, int rank, Schedule* out) : out_(out) {
   out_->clear();
+  out_->collective = Collective::kBarrier;  // none: what a Schedule says when it is new
   out_->nranks = nranks;
   out_->rank = rank;
+  out_->root = 0;
+  out_->in_place = false;
+  out_->shape = {};
   out_->lanes.resize(1);
 }
 

@@ -64,7 +64,12 @@ struct Rows {
         output_row == 0 ? program.first_term : ends[program.first_end + output_row - 1];
     return {terms.data() + begin, ends[program.first_end + output_row] - begin};
   }
+  std::span<const uint32_t> of(uint32_t set) const { return of(sets[set]); }
   void clear();  // keeps capacity
+
+  // Whether what an operand or a kRows step names lies within these arrays.
+  bool has_set(uint32_t set) const;
+  bool has_program(uint32_t program, uint32_t output_rows) const;
   bool operator==(const Rows&) const = default;
 };
 

@@ -79,6 +79,10 @@ class Schedule {
   void clear();  // keeps capacity
 };
 
-bool operator==(const Schedule& a, const Schedule& b);  // same lanes, same steps, same operands
+// Same lanes, same steps, same operands, wherever these and their rows lie in their arenas.
+bool operator==(const Schedule& a, const Schedule& b);
+
+// Of two steps of schedules with rows: the same operands, row by row, and the same program.
+bool same_rows(const Schedule& a, const Step& x, const Schedule& b, const Step& y);
 
 }  // namespace tutti

@@ -1,6 +1,7 @@
 #include "comm/schedule/text.h"
 
 #include "comm/schedule/catalog.h"
+#include "comm/schedule/text_rows.h"
 
 namespace tutti {
 
@@ -129,9 +130,13 @@ std::string print_step(const Schedule& s, const Step& step) {
   const size_t column = 22;
   out += std::string(out.size() < column ? column - out.size() : 0, ' ') + " ";
   if ((step.flags & kFinal) != 0) out += "final ";
-  out += step.op == Op::kOffer ? offer_text(s, step) : operands_text(s, step);
-  if (!names_data(s, step)) {
-    out += " as " + place_text(step.data_buffer, step.data_chunk, step.data_nchunks);
+  if (has_rows(s, step)) {
+    out += rows_text(s, step);
+  } else {
+    out += step.op == Op::kOffer ? offer_text(s, step) : operands_text(s, step);
+    if (!names_data(s, step)) {
+      out += " as " + place_text(step.data_buffer, step.data_chunk, step.data_nchunks);
+    }
   }
   if (step.wait_lane != kNoLane) {
     out += " wait " + std::to_string(step.wait_lane) + ":" + std::to_string(step.wait_step);
@@ -139,14 +144,24 @@ std::string print_step(const Schedule& s, const Step& step) {
   return out;
 }
 
-std::string print(const Schedule& s) {
-  std::string out = std::string("schedule ") + name_of(s.collective) + " nranks " +
-                    std::to_string(s.nranks) + " rank " + std::to_string(s.rank) + " root " +
+namespace {
+
+std::string header_text(const Schedule& s) {
+  const std::string ranks =
+      " nranks " + std::to_string(s.nranks) + " rank " + std::to_string(s.rank);
+  if (!s.rows.empty()) return "schedule rows" + ranks + "\n";
+  std::string out = std::string("schedule ") + name_of(s.collective) + ranks + " root " +
                     std::to_string(s.root) + " in_place " + (s.in_place ? "1" : "0") + "\n";
-  out += "shape input_blocks " + std::to_string(s.shape.input_blocks) + " output_blocks " +
+  return out + "shape input_blocks " + std::to_string(s.shape.input_blocks) + " output_blocks " +
          std::to_string(s.shape.output_blocks) + " chunks_per_block " +
          std::to_string(s.shape.chunks_per_block) + " scratch " +
          std::to_string(s.shape.scratch_slots) + "\n";
+}
+
+}  // namespace
+
+std::string print(const Schedule& s) {
+  std::string out = header_text(s);
   for (size_t l = 0; l < s.lanes.size(); ++l) {
     out += "lane " + std::to_string(l) + "\n";
     for (const Step& step : s.lanes[l].steps) out += "  " + print_step(s, step) + "\n";

@@ -1,10 +1,11 @@
 // parse_schedule: a hand-written reader of the text form, one line at a time. Every number is
 // bounded before it is used; what is wrong is said once, with its line.
-#include <charconv>
 #include <string>
 
 #include "comm/schedule/catalog.h"
 #include "comm/schedule/text.h"
+#include "comm/schedule/text_rows.h"
+#include "comm/schedule/text_words.h"
 
 namespace tutti {
 
@@ -15,85 +16,6 @@ constexpr uint32_t kMaxOperands = 1u << 22;
 constexpr uint32_t kMaxRanks = 1u << 20;
 constexpr uint32_t kMaxLanes = 1024;
 constexpr uint32_t kMaxChunks = 1u << 24;
-
-// The words of one line: names, numbers and single signs. "->" and ".." are signs too.
-class Words {
- public:
-  Words(std::string_view line, int number) : number_(number) {
-    rest_ = line.substr(0, line.find('#'));
-  }
-
-  bool at_end() { return peek().empty(); }
-  std::string_view peek() {
-    skip_blanks();
-    if (rest_.empty()) return {};
-    return rest_.substr(0, length());
-  }
-  std::string_view next() {
-    const std::string_view word = peek();
-    rest_.remove_prefix(word.size());
-    return word;
-  }
-  bool take(std::string_view word) {
-    if (peek() != word) return false;
-    next();
-    return true;
-  }
-  Status expect(std::string_view word) {
-    return take(word) ? Status() : wrong("'" + std::string(word) + "'");
-  }
-  // A number from 0 to below `bound`.
-  Status number(const char* what, uint64_t bound, uint32_t* out) {
-    const std::string_view word = peek();
-    uint32_t value = 0;
-    const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), value);
-    if (word.empty() || problem != std::errc() || end != word.data() + word.size() ||
-        value >= bound) {
-      return wrong(std::string(what) + " below " + std::to_string(bound));
-    }
-    next();
-    *out = value;
-    return {};
-  }
-  bool at_number() {
-    const std::string_view word = peek();
-    return !word.empty() && is_digit(word[0]);
-  }
-  Status wrong(const std::string& expected) {
-    std::string got(peek().substr(0, 40));
-    for (char& c : got) {
-      if (c < ' ' || c > '~') c = '?';
-    }
-    return wrong(expected, got.empty() ? "the end of the line" : "'" + got + "'");
-  }
-  Status wrong(const std::string& expected, const std::string& got) const {
-    return error(Code::kInvalidArgument, "schedule text line %d: expected %s, got %s", number_,
-                 expected.c_str(), got.c_str());
-  }
-  int number() const { return number_; }
-
- private:
-  static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-  static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || c == '_'; }
-  void skip_blanks() {
-    while (!rest_.empty() && (rest_[0] == ' ' || rest_[0] == '\t' || rest_[0] == '\r')) {
-      rest_.remove_prefix(1);
-    }
-  }
-  size_t length() const {
-    size_t n = 1;
-    if (rest_.substr(0, 2) == "->" || rest_.substr(0, 2) == "..") return 2;
-    if (is_digit(rest_[0])) {
-      while (n < rest_.size() && is_digit(rest_[n])) ++n;
-    } else if (is_letter(rest_[0])) {
-      while (n < rest_.size() && (is_letter(rest_[n]) || is_digit(rest_[n]))) ++n;
-    }
-    return n;
-  }
-
-  std::string_view rest_;
-  int number_;
-};
 
 struct OpName {
   const char* name;
@@ -114,6 +36,10 @@ constexpr OpName kOpNames[] = {
     {"recv_reduce_send", Op::kReduce},
     {"recv_reduce_copy_send", Op::kReduce},
     {"offer", Op::kOffer},
+    {"rows", Op::kRows},
+    {"recv_rows", Op::kRows},
+    {"rows_send", Op::kRows},
+    {"recv_rows_send", Op::kRows},
 };
 
 class Parser {
@@ -128,7 +54,7 @@ class Parser {
       if (words.at_end()) continue;
       if (stage == kHeader) {
         TUTTI_TRY(header(words));
-        stage = kShape;
+        stage = rows_ ? kBody : kShape;
       } else if (stage == kShape) {
         TUTTI_TRY(shape(words));
         stage = kBody;
@@ -150,21 +76,25 @@ class Parser {
  private:
   Status header(Words& words) {
     TUTTI_TRY(words.expect("schedule"));
+    rows_ = words.take("rows");
     const auto collective = parse_collective(words.peek());
-    if (!collective) return words.wrong("a collective");
-    words.next();
-    s_.collective = *collective;
+    if (!rows_) {
+      if (!collective) return words.wrong("a collective");
+      words.next();
+      s_.collective = *collective;
+    }
     uint32_t nranks = 0, rank = 0, root = 0, in_place = 0;
     TUTTI_TRY(words.expect("nranks"));
     TUTTI_TRY(words.number("ranks", kMaxRanks + 1, &nranks));
     TUTTI_TRY(words.expect("rank"));
     TUTTI_TRY(words.number("a rank", nranks, &rank));
+    s_.nranks = static_cast<int>(nranks);
+    s_.rank = static_cast<int>(rank);
+    if (rows_) return {};
     TUTTI_TRY(words.expect("root"));
     TUTTI_TRY(words.number("a root", nranks, &root));
     TUTTI_TRY(words.expect("in_place"));
     TUTTI_TRY(words.number("0 or 1,", 2, &in_place));
-    s_.nranks = static_cast<int>(nranks);
-    s_.rank = static_cast<int>(rank);
     s_.root = static_cast<int>(root);
     s_.in_place = in_place != 0;
     return {};
@@ -216,6 +146,10 @@ class Parser {
       if (name == candidate.name) known = &candidate;
     }
     if (known == nullptr) return words.wrong("a step or 'lane'");
+    if (rows_ && known->op != Op::kSend && known->op != Op::kRows) {
+      return words.wrong("'send' or rows");
+    }
+    if (!rows_ && known->op == Op::kRows) return words.wrong("a step of a collective");
     words.next();
     step_ = Step{};
     step_.op = known->op;
@@ -224,8 +158,13 @@ class Parser {
     sized_ = false;
     bare_in_ = bare_out_ = false;
     if (words.take("final")) step_.flags = kFinal;
-    TUTTI_TRY(step_.op == Op::kOffer ? offer(words) : operands(words));
-    TUTTI_TRY(data(words));
+    if (rows_) {
+      if (s_.operands.size() >= kMaxOperands) return words.wrong("fewer operands");
+      TUTTI_TRY(RowReader(&s_, &step_).read(words));
+    } else {
+      TUTTI_TRY(step_.op == Op::kOffer ? offer(words) : operands(words));
+      TUTTI_TRY(data(words));
+    }
     if (words.take("wait")) {
       uint32_t wait_lane = 0;
       TUTTI_TRY(words.number("a lane", kMaxLanes, &wait_lane));
@@ -376,6 +315,7 @@ class Parser {
   };
   Schedule s_;
   Step step_{};
+  bool rows_ = false;   // a schedule with rows
   bool sized_ = false;  // a place has told step_.data_nchunks
   bool bare_in_ = false, bare_out_ = false;
   uint32_t num_steps_ = 0;

@@ -14,6 +14,13 @@ namespace {
 
 // Large shapes are memory, not new behaviour.
 bool is_small(const tutti::Schedule& s) {
+  constexpr uint32_t kRows = 4096;
+  if (s.rows.indices.size() > kRows || s.rows.terms.size() > kRows || s.rows.ends.size() > kRows) {
+    return false;
+  }
+  for (const uint32_t row : s.rows.indices) {
+    if (row > kRows) return false;
+  }
   const tutti::Shape& shape = s.shape;
   return s.nranks <= 8 && shape.input_blocks <= 8 && shape.output_blocks <= 8 &&
          shape.chunks_per_block <= 64 && shape.scratch_slots <= 256 && s.lanes.size() <= 16;
