@@ -28,6 +28,7 @@ std::optional<Defect> Run::run(const World& world, const VerifyOptions& options,
 
 void Run::reset() {
   const World& w = *world_;
+  of_rows_ = !w.rows.empty();
   defect_.reset();
   reset_cells();
   order_.reset(w, first_cell_, static_cast<int>(rounds_));
@@ -41,7 +42,8 @@ void Run::reset() {
     queue_.push_back(l);
     lanes_[l].queued = true;
   }
-  words_ = w.collective == Collective::kBarrier ? (static_cast<uint32_t>(w.nranks) + 63) / 64 : 0;
+  const bool barrier = !of_rows_ && w.collective == Collective::kBarrier;
+  words_ = barrier ? (static_cast<uint32_t>(w.nranks) + 63) / 64 : 0;
   lane_knows_.assign(w.lanes.size() * words_, 0);
   message_knows_.assign(w.messages.size() * words_ * rounds_, 0);
   rank_knows_.assign(w.ranks.size() * words_ * rounds_, 0);
@@ -63,6 +65,7 @@ void Run::reset_cells() {
   cells_.assign(total, Cell());
   expressions_ = Expressions();
   writers_.assign(record_ ? total : 0, Writer());
+  if (of_rows_) return reset_rows();
   for (uint32_t r = 0; r < w.ranks.size(); ++r) {
     for (uint32_t round = 0; round < rounds_; ++round) {
       for (uint32_t i = 0; i < w.ranks[r].num_inputs; ++i) {
@@ -158,17 +161,19 @@ bool Run::operand_ready(uint32_t lane, const WorldStep& step, uint32_t k) {
     }
   }
   if ((o.flags & (k < step.n_in ? kLands : kWrites)) == 0 || step.op == Op::kSend) return true;
-  const uint64_t first = cell_at(world_->lanes[lane].rank, o.cell, round);
-  for (uint64_t c = first; c < first + step.nchunks; ++c) {
-    if (cells_[c].lent > 0) return block(lane, Wait::kLent, c);
-  }
-  return true;
+  bool ready = true;
+  each_cell(world_->lanes[lane].rank, o.cell, step.nchunks, round, [&](uint64_t c) {
+    if (cells_[c].lent > 0) ready = block(lane, Wait::kLent, c);
+    return ready;
+  });
+  return ready;
 }
 
 bool Run::execute(uint32_t lane) {
   const WorldLane& l = world_->lanes[lane];
   const WorldStep& step = world_->steps[l.first_step + lanes_[lane].step];
   if (step.op == Op::kOffer) return open_window(lane);
+  if (of_rows_) return execute_rows(lane, step);
   const WorldOperand* in = &world_->operands[step.first];
   const WorldOperand* out = in + step.n_in;
   for (uint32_t k = 0; k < step.nchunks; ++k) {
@@ -176,19 +181,27 @@ bool Run::execute(uint32_t lane) {
     if (!gather(lane, step, k, &value)) return false;
     if (step.op == Op::kSend) continue;
     for (uint32_t i = 0; i < step.n_in; ++i) {
-      if ((in[i].flags & kLands) != 0 && !land(lane, in[i], k)) return false;
+      if ((in[i].flags & kLands) != 0 && !land(lane, in[i], in[i].cell + k)) return false;
     }
     for (uint32_t i = 0; i < step.n_out; ++i) {
-      if ((out[i].flags & kWrites) != 0 && !store(lane, out[i], k, value)) return false;
+      if ((out[i].flags & kWrites) != 0 && !store(lane, out[i], out[i].cell + k, value)) {
+        return false;
+      }
     }
   }
+  finish_messages(lane, step);
+  return true;
+}
+
+void Run::finish_messages(uint32_t lane, const WorldStep& step) {
+  const WorldOperand* in = &world_->operands[step.first];
+  const WorldOperand* out = in + step.n_in;
   for (uint32_t i = 0; i < step.n_in; ++i) {
     if (in[i].channel != kNothing) consume(lane, in[i]);
   }
   for (uint32_t i = 0; i < step.n_out; ++i) {
     if (out[i].channel != kNothing) post(lane, out[i], step.nchunks);
   }
-  return true;
 }
 
 bool Run::gather(uint32_t lane, const WorldStep& step, uint32_t k, Value* value) {
@@ -224,22 +237,28 @@ const Value* Run::read(uint32_t lane, const WorldOperand& o, uint32_t k) {
     const WorldMessage& m = world_->messages[o.message];
     return &cells_[cell_at(world_->channels[o.channel].from_rank, m.cell, round) + k].value;
   }
+  return read_cell(lane, o.cell + k);
+}
+
+const Value* Run::read_cell(uint32_t lane, uint32_t cell) {
+  const uint32_t round = lanes_[lane].round;
   const uint32_t rank = world_->lanes[lane].rank;
-  const uint64_t index = cell_at(rank, o.cell, round) + k;
+  const uint64_t index = cell_at(rank, cell, round);
   const Cell& c = cells_[index];
   if (c.offer != 0) {
-    fail_offered(lane, o.cell + k, c.offer - 1, "reads");
+    fail_offered(lane, cell, c.offer - 1, "reads");
     return nullptr;
   }
   if (watched(rank)) {
     const uint32_t other = order_.read(lane, index);
     if (other != kNothing) {
-      fail_race(lane, o.cell + k, other, "reads");
+      fail_race(lane, cell, other, "reads");
       return nullptr;
     }
   }
   if (!c.written || c.round != round) {
-    fail(Kind::kUnwrittenRead, lane, o.cell + k, "a chunk written in this round",
+    fail(Kind::kUnwrittenRead, lane, cell,
+         of_rows_ ? "a row written in this round" : "a chunk written in this round",
          c.written ? "one written in round " + std::to_string(c.round + 1)
                    : "one that nothing was written to, or whose content was given up");
     return nullptr;
@@ -247,37 +266,39 @@ const Value* Run::read(uint32_t lane, const WorldOperand& o, uint32_t k) {
   return &c.value;
 }
 
-bool Run::land(uint32_t lane, const WorldOperand& o, uint32_t k) {
+bool Run::land(uint32_t lane, const WorldOperand& o, uint32_t cell) {
   const uint32_t rank = world_->lanes[lane].rank;
-  const uint64_t index = cell_at(rank, o.cell, lanes_[lane].round) + k;
+  const uint64_t index = cell_at(rank, cell, lanes_[lane].round);
   Cell& c = cells_[index];
   if (c.offer != 0) {
     if (c.offer - 1 != world_->messages[o.message].offer) {
-      return fail_offered(lane, o.cell + k, c.offer - 1, "receives into");
+      return fail_offered(lane, cell, c.offer - 1, "receives into");
     }
     c.offer = 0;
   }
   if (watched(rank)) {
     const uint32_t other = order_.write(lane, index);
-    if (other != kNothing) return fail_race(lane, o.cell + k, other, "receives into");
+    if (other != kNothing) return fail_race(lane, cell, other, "receives into");
   }
   c.written = false;
+  c.touched = true;
   c.lent_channel = kNothing;
   return true;
 }
 
-bool Run::store(uint32_t lane, const WorldOperand& o, uint32_t k, const Value& value) {
+bool Run::store(uint32_t lane, const WorldOperand& o, uint32_t cell, const Value& value) {
   const uint32_t rank = world_->lanes[lane].rank;
-  const uint64_t index = cell_at(rank, o.cell, lanes_[lane].round) + k;
+  const uint64_t index = cell_at(rank, cell, lanes_[lane].round);
   Cell& c = cells_[index];
-  if (c.offer != 0) return fail_offered(lane, o.cell + k, c.offer - 1, "writes");
+  if (c.offer != 0) return fail_offered(lane, cell, c.offer - 1, "writes");
   if (watched(rank)) {
     const uint32_t other = order_.write(lane, index);
-    if (other != kNothing) return fail_race(lane, o.cell + k, other, "writes");
+    if (other != kNothing) return fail_race(lane, cell, other, "writes");
   }
   c.value = value;
   c.round = static_cast<uint16_t>(lanes_[lane].round);
   c.written = (o.flags & kDefines) != 0;
+  c.touched = true;
   c.lent_channel = kNothing;
   if (record_) writers_[index] = {lane, lanes_[lane].step};
   return true;
@@ -288,8 +309,10 @@ void Run::consume(uint32_t lane, const WorldOperand& o) {
   const WorldMessage& m = world_->messages[o.message];
   const uint32_t round = lanes_[lane].round;
   ++consumed_[o.channel];
-  const uint64_t first = cell_at(channel.from_rank, m.cell, round);
-  for (uint64_t c = first; c < first + m.nchunks; ++c) --cells_[c].lent;
+  each_cell(channel.from_rank, m.cell, m.nchunks, round, [&](uint64_t c) {
+    --cells_[c].lent;
+    return true;
+  });
   const uint32_t back = o.channel ^ 1;
   known_consumed_[back] =
       std::max(known_consumed_[back], round * world_->channels[back].sent + m.acks);
@@ -308,11 +331,11 @@ void Run::post(uint32_t lane, const WorldOperand& o, uint32_t nchunks) {
   const WorldLane& l = world_->lanes[lane];
   const uint32_t round = lanes_[lane].round;
   const uint32_t count = message_count(o.message, o.channel, round);
-  const uint64_t first = cell_at(l.rank, o.cell, round);
-  for (uint64_t c = first; c < first + nchunks; ++c) {
+  each_cell(l.rank, o.cell, nchunks, round, [&](uint64_t c) {
     lend(lane, &cells_[c], o.channel, count);
     if (watched(l.rank)) order_.lend(lane, c);
-  }
+    return true;
+  });
   for (uint32_t i = 0; i < words_; ++i) {
     message_knows_[(uint64_t{o.message} * rounds_ + round) * words_ + i] =
         lane_knows_[uint64_t{lane} * words_ + i];

@@ -13,6 +13,7 @@
 
 #include "comm/verify/expressions.h"
 #include "comm/verify/order.h"
+#include "comm/verify/row_expressions.h"
 #include "comm/verify/value.h"
 #include "comm/verify/world.h"
 
@@ -32,6 +33,7 @@ class Run {
     uint32_t offer = 0;                // open window: index in World::offers, plus one
     uint16_t round = 0;                // of the last write
     bool written = false;
+    bool touched = false;  // something was written or may have landed here
   };
   enum class Wait : uint8_t { kNone, kMessage, kSlot, kLent, kStep };
   struct LaneState {
@@ -52,6 +54,20 @@ class Run {
                                  : uint64_t{rounds_ - 1} * world_->ranks[rank].data_cells + cell;
     return first_cell_[rank] + in_rank;
   }
+  // Visits the cells of a place, by their numbers in cells_, until a visit returns false.
+  template <typename Visit>
+  void each_cell(uint32_t rank, uint32_t place, uint32_t n, uint32_t round, Visit visit) const {
+    if (!of_rows_) {
+      const uint64_t first = cell_at(rank, place, round);
+      for (uint64_t c = first; c < first + n; ++c) {
+        if (!visit(c)) return;
+      }
+      return;
+    }
+    for (const uint32_t cell : world_->rows.cells(place)) {
+      if (!visit(cell_at(rank, cell, round))) return;
+    }
+  }
   // Of a message of this round, counted over all rounds of its channel.
   uint32_t message_count(uint32_t message, uint32_t channel, uint32_t round) const {
     const WorldChannel& c = world_->channels[channel];
@@ -69,13 +85,25 @@ class Run {
   bool offer_cell(uint32_t lane, const WorldOffer& offer, bool reply, uint32_t offered,
                   uint64_t index, uint32_t cell);
   const Value* read(uint32_t lane, const WorldOperand& operand, uint32_t k);
+  const Value* read_cell(uint32_t lane, uint32_t cell);
   bool gather(uint32_t lane, const WorldStep& step, uint32_t k, Value* value);
-  bool land(uint32_t lane, const WorldOperand& operand, uint32_t k);
-  bool store(uint32_t lane, const WorldOperand& operand, uint32_t k, const Value& value);
+  bool land(uint32_t lane, const WorldOperand& operand, uint32_t cell);
+  bool store(uint32_t lane, const WorldOperand& operand, uint32_t cell, const Value& value);
+  void finish_messages(uint32_t lane, const WorldStep& step);
   void consume(uint32_t lane, const WorldOperand& operand);
   void post(uint32_t lane, const WorldOperand& operand, uint32_t nchunks);
   void lend(uint32_t lane, Cell* cell, uint32_t channel, uint32_t count);
   void finish_round(uint32_t lane);
+
+  // Of schedules with rows.
+  void reset_rows();
+  bool execute_rows(uint32_t lane, const WorldStep& step);
+  bool compute_rows(uint32_t lane, const WorldStep& step, const RowProgram& program);
+  bool compute_row(uint32_t lane, const WorldStep& step, const RowProgram& program, uint32_t row);
+  bool store_rows(uint32_t lane, const WorldStep& step, const RowProgram& program);
+  const Value* read_row(uint32_t lane, const WorldOperand& operand, uint32_t row);
+  void check_rows();
+  void check_row(uint32_t rank, uint32_t round, Buffer buffer, uint32_t row);
 
   // Failing keeps the first defect and stops the run. All return false.
   bool fail(Defect::Kind kind, uint32_t lane, uint32_t cell, std::string expected, std::string got);
@@ -95,6 +123,7 @@ class Run {
   uint32_t slots_ = 1;
   uint32_t rounds_ = 1;
   bool record_ = false;
+  bool of_rows_ = false;
   std::optional<Defect> defect_;
 
   std::vector<uint64_t> first_cell_;  // per rank, and one past the last
@@ -113,6 +142,9 @@ class Run {
   std::vector<uint64_t> expected_sums_;  // per round and input chunk, where reductions need them
   Expressions expressions_;
   std::vector<uint32_t> terms_;
+  RowExpressions row_expressions_;
+  std::vector<RowExpressions::Term> row_terms_;
+  std::vector<Value> row_values_;  // of the step being run, in the order of its output rows
   struct Writer {
     uint32_t lane = kNothing, step = kNothing;
   };

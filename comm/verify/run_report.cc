@@ -38,8 +38,12 @@ const WorldChannel* Run::borrower(uint32_t lane, uint64_t cell) const {
     if (channel.from_rank != rank) continue;
     for (uint32_t j = consumed_[c]; j < posted_[c]; ++j) {
       const WorldMessage& m = world_->messages[channel.first_message + j % channel.sent];
-      const uint64_t first = cell_at(rank, m.cell, j / channel.sent);
-      if (cell >= first && cell < first + m.nchunks) return &channel;
+      bool lends = false;
+      each_cell(rank, m.cell, m.nchunks, j / channel.sent, [&](uint64_t lent) {
+        lends = lent == cell;
+        return !lends;
+      });
+      if (lends) return &channel;
     }
   }
   return nullptr;
@@ -126,6 +130,7 @@ std::string Run::contents(const Cell& cell, uint32_t round) const {
 
 void Run::check_results() {
   const World& w = *world_;
+  if (of_rows_) return check_rows();
   const bool reduces = is_reduction(w.collective);
   const uint32_t num_inputs = w.ranks[0].num_inputs;  // a reduction: the same on all ranks
   expected_sums_.assign(reduces ? uint64_t{num_inputs} * rounds_ : 0, 0);

@@ -13,10 +13,10 @@ namespace tutti {
 class Verifier {
  public:
   std::optional<Defect> verify(int nranks, const ScheduleOf& schedule_of,
-                               const VerifyOptions& options);
+                               const VerifyOptions& options, const RowContract* contract = nullptr);
   // As the function minimum_slots(), starting at `least` instead of 1.
   MinimumSlots minimum_slots(int nranks, const ScheduleOf& schedule_of, uint32_t least,
-                             uint32_t most);
+                             uint32_t most, const RowContract* contract = nullptr);
 
  private:
   std::optional<Defect> run(const VerifyOptions& options);

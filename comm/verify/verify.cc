@@ -6,6 +6,10 @@
 
 namespace tutti {
 
+namespace {
+constexpr size_t kMaxRowsText = 400;  // of a step with rows, whose lists may be of any length
+}
+
 const char* name_of(Defect::Kind kind) {
   switch (kind) {
     case Defect::Kind::kDeadlock:
@@ -64,25 +68,29 @@ void Verifier::add_step_text(const ScheduleOf& schedule_of, Defect* d) {
   schedule_of(d->rank, &schedule_);
   if (d->lane >= schedule_.lanes.size()) return;
   const auto& steps = schedule_.lanes[d->lane].steps;
-  if (d->step < steps.size()) d->step_text = print_step(schedule_, steps[d->step]);
+  if (d->step >= steps.size()) return;
+  d->step_text = print_step(schedule_, steps[d->step]);
+  if (schedule_.rows.empty() || d->step_text.size() <= kMaxRowsText) return;
+  d->step_text.resize(kMaxRowsText);
+  d->step_text += " ...";
 }
 
 std::optional<Defect> Verifier::verify(int nranks, const ScheduleOf& schedule_of,
-                                       const VerifyOptions& options) {
-  std::optional<Defect> found = world_.load(nranks, schedule_of);
+                                       const VerifyOptions& options, const RowContract* contract) {
+  std::optional<Defect> found = world_.load(nranks, schedule_of, contract);
   if (!found) found = run(options);
   if (found) add_step_text(schedule_of, &*found);
   return found;
 }
 
 MinimumSlots Verifier::minimum_slots(int nranks, const ScheduleOf& schedule_of, uint32_t least,
-                                     uint32_t most) {
+                                     uint32_t most, const RowContract* contract) {
   MinimumSlots result;
   VerifyOptions options;
   const auto deadlocks = [](const std::optional<Defect>& d) {
     return d && d->kind == Defect::Kind::kDeadlock;
   };
-  result.defect = world_.load(nranks, schedule_of);
+  result.defect = world_.load(nranks, schedule_of, contract);
   uint32_t good = least;
   if (!result.defect) {
     options.slots = least;
@@ -118,6 +126,16 @@ std::optional<Defect> verify(int nranks, const ScheduleOf& schedule_of,
 
 MinimumSlots minimum_slots(int nranks, const ScheduleOf& schedule_of, uint32_t most) {
   return Verifier().minimum_slots(nranks, schedule_of, 1, most);
+}
+
+std::optional<Defect> verify_rows(int nranks, const ScheduleOf& schedule_of,
+                                  const RowContract& contract, const VerifyOptions& options) {
+  return Verifier().verify(nranks, schedule_of, options, &contract);
+}
+
+MinimumSlots minimum_slots_of_rows(int nranks, const ScheduleOf& schedule_of,
+                                   const RowContract& contract, uint32_t most) {
+  return Verifier().minimum_slots(nranks, schedule_of, 1, most, &contract);
 }
 
 }  // namespace tutti

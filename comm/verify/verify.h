@@ -23,6 +23,13 @@
 // itself waited for the message to be consumed (by writing the place), has since had a message from
 // that peer that tells so, or when the claim kReply is true. Another lane may write a lent place
 // only after the lending lane has. A copy whose two places are the same memory writes nothing.
+//
+// Schedules with rows (rows.h): a row is a chunk, and there is neither sharing of input and output
+// nor an offer. What the outputs must hold is said by the caller, row by row (row_contract.h): the
+// rows put in, with their weights, in the order and nesting of the sums. Besides: messages agree in
+// their number of rows and in being main or side rows; a step writes each row once, and reads a row
+// that it writes only for that very row; where a message may land the step touches nothing, but for
+// an output row that is a copy of just what lands there.
 #pragma once
 
 #include <functional>
@@ -33,6 +40,8 @@
 #include "comm/schedule/schedule.h"
 
 namespace tutti {
+
+struct RowContract;
 
 struct Defect {
   static constexpr uint32_t kNoStep = 0xffffffff;
@@ -52,10 +61,10 @@ struct Defect {
   } kind = Kind::kMalformed;
   int rank = 0;
   uint32_t lane = 0;
-  uint32_t step = kNoStep;  // kNoStep: the rank as a whole, e.g. a result
-  uint32_t chunk = kNoStep;
-  int round = 0;      // counted from 0
-  std::string place;  // "scratch[3]", where a chunk is to blame
+  uint32_t step = kNoStep;   // kNoStep: the rank as a whole, e.g. a result
+  uint32_t chunk = kNoStep;  // or row
+  int round = 0;             // counted from 0
+  std::string place;         // "scratch[3]", where a chunk is to blame
   std::string expected;
   std::string got;
   std::string step_text;  // the step, as print_step writes it
@@ -83,5 +92,12 @@ struct MinimumSlots {
   std::optional<Defect> defect;
 };
 MinimumSlots minimum_slots(int nranks, const ScheduleOf& schedule_of, uint32_t most);
+
+// The same for schedules with rows. Without a contract, by the functions above, all is checked but
+// what the outputs hold; there are as many rows then as operands name, up to 4 M in all.
+std::optional<Defect> verify_rows(int nranks, const ScheduleOf& schedule_of,
+                                  const RowContract& contract, const VerifyOptions& options);
+MinimumSlots minimum_slots_of_rows(int nranks, const ScheduleOf& schedule_of,
+                                   const RowContract& contract, uint32_t most);
 
 }  // namespace tutti

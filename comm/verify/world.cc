@@ -46,8 +46,7 @@ uint64_t size_key(const Schedule& s, Buffer buffer, uint32_t chunk) {
 
 }  // namespace
 
-std::optional<Defect> World::load(int num_ranks, const ScheduleOf& schedule_of) {
-  nranks = num_ranks;
+void World::clear() {
   num_snapshots = 0;
   cells_total = 0;
   serial_ = 0;
@@ -60,12 +59,23 @@ std::optional<Defect> World::load(int num_ranks, const ScheduleOf& schedule_of) 
   offers.clear();
   promises.clear();
   size_keys_.clear();
+  rows.clear();
   marks_.clear();
+  row_marks_.clear();
   channel_marks_.clear();
   std::fill(channel_table_.begin(), channel_table_.end(), 0);
+}
+
+std::optional<Defect> World::load(int num_ranks, const ScheduleOf& schedule_of,
+                                  const RowContract* contract) {
+  nranks = num_ranks;
+  clear();
   if (nranks < 1) return defect(Kind::kMalformed, 0, "at least one rank", std::to_string(nranks));
+  if (contract != nullptr) return load_rows(schedule_of, contract);
   for (int rank = 0; rank < nranks; ++rank) {
     schedule_of(rank, &scratch_schedule_);
+    // A rank without rows to move has a schedule that does not look like one with rows.
+    if (!scratch_schedule_.rows.empty()) return load_rows(schedule_of, nullptr);
     if (Found found = check_header(scratch_schedule_, rank)) return found;
     lay_out(scratch_schedule_);
     if (Found found = add_rank(scratch_schedule_)) return found;
@@ -73,6 +83,19 @@ std::optional<Defect> World::load(int num_ranks, const ScheduleOf& schedule_of) 
   match_messages();
   if (Found found = check_messages()) return found;
   return check_offers();
+}
+
+World::Found World::check_rank(const Schedule& s, int rank) const {
+  const auto malformed = [rank](const char* what, int64_t expected, int64_t got) {
+    return defect(Kind::kMalformed, rank, std::string(what) + " " + std::to_string(expected),
+                  std::to_string(got));
+  };
+  if (s.nranks != nranks) return malformed("nranks", nranks, s.nranks);
+  if (s.rank != rank) return malformed("rank", rank, s.rank);
+  if (s.lanes.size() > kMaxLanes) {
+    return malformed("lanes, at most", kMaxLanes, static_cast<int64_t>(s.lanes.size()));
+  }
+  return std::nullopt;
 }
 
 World::Found World::check_header(const Schedule& s, int rank) {
@@ -85,8 +108,7 @@ World::Found World::check_header(const Schedule& s, int rank) {
     shape_ = s.shape;
     root_ = s.root;
   }
-  if (s.nranks != nranks) return malformed("nranks", nranks, s.nranks);
-  if (s.rank != rank) return malformed("rank", rank, s.rank);
+  if (Found found = check_rank(s, rank)) return found;
   if (s.collective != collective || static_cast<int>(s.collective) >= kNumCollectives) {
     return malformed("the collective of rank 0, number", static_cast<int>(collective),
                      static_cast<int>(s.collective));
@@ -101,9 +123,6 @@ World::Found World::check_header(const Schedule& s, int rank) {
   if (shape.chunks_per_block != shape_.chunks_per_block || shape.chunks_per_block == 0) {
     return malformed("chunks per block as on rank 0, not 0:", shape_.chunks_per_block,
                      shape.chunks_per_block);
-  }
-  if (s.lanes.size() > kMaxLanes) {
-    return malformed("lanes, at most", kMaxLanes, static_cast<int64_t>(s.lanes.size()));
   }
   // Cells count once for each lane: that is what the order of lanes costs to check.
   const uint64_t cells = chunks_of(in, shape) + chunks_of(out, shape) + shape.scratch_slots;
@@ -160,6 +179,7 @@ World::Found World::add_rank(const Schedule& s) {
 }
 
 World::Found World::add_step(const Schedule& s, uint32_t lane, uint32_t index) {
+  if (!rows.empty()) return add_row_step(s, lane, index);
   const Step& step = s.lanes[lane].steps[index];
   if (Found found = check_form(s, lane, index)) return found;
   steps.push_back({step.op, step.flags, step.n_in, step.n_out,
@@ -301,6 +321,7 @@ World::Found World::resolve_waits(const Schedule& s, uint32_t lane, uint32_t ind
 }
 
 std::string World::cell_name(uint32_t rank, uint32_t cell, uint32_t* chunk) const {
+  if (!rows.empty()) return row_cell_name(rank, cell, chunk);
   const WorldRank& r = ranks[rank];
   Buffer buffer = Buffer::kInput;
   uint32_t number = cell - r.input_base;

@@ -6,6 +6,7 @@
 // checking. Reusable: load() keeps the memory of the load before. Not thread-safe.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,6 +16,7 @@
 #include "comm/schedule/contract.h"
 #include "comm/schedule/schedule.h"
 #include "comm/verify/verify.h"
+#include "comm/verify/world_rows.h"
 
 namespace tutti {
 
@@ -40,7 +42,7 @@ struct WorldLane {
 };
 
 struct WorldOperand {
-  uint32_t cell;     // first cell of the place
+  uint32_t cell;     // first cell of the place; of rows: the place (world_rows.h)
   uint32_t channel;  // kNothing: local
   uint32_t message;  // index in World::messages; offers: the message offered for
   uint8_t flags;
@@ -94,7 +96,9 @@ struct WorldOffer {
 
 class World {
  public:
-  std::optional<Defect> load(int nranks, const ScheduleOf& schedule_of);
+  // `contract`: of schedules with rows, kept until the next load; without one nothing is promised.
+  std::optional<Defect> load(int nranks, const ScheduleOf& schedule_of,
+                             const RowContract* contract = nullptr);
 
   // "scratch[3]" for a cell of a rank; `chunk` gets the 3 when not null.
   std::string cell_name(uint32_t rank, uint32_t cell, uint32_t* chunk) const;
@@ -112,9 +116,12 @@ class World {
   std::vector<WorldOffer> offers;
   // What each output chunk must hold, in rank and chunk order.
   std::vector<Promise> promises;
+  WorldRows rows;  // empty for collectives
 
  private:
   using Found = std::optional<Defect>;
+  void clear();
+  Found check_rank(const Schedule& s, int rank) const;
   Found check_header(const Schedule& s, int rank);
   void lay_out(const Schedule& s);
   Found add_rank(const Schedule& s);
@@ -126,6 +133,22 @@ class World {
   Found mark_inputs(const Schedule& s, uint32_t lane, uint32_t index);
   Found mark_outputs(const Schedule& s, uint32_t lane, uint32_t index);
   Found resolve_waits(const Schedule& s, uint32_t lane, uint32_t index);
+  Found load_rows(const ScheduleOf& schedule_of, const RowContract* contract);
+  static std::array<uint64_t, kNumBuffers> named_rows(const Schedule& s);
+  Found lay_out_rows(const Schedule& s);
+  Found add_row_step(const Schedule& s, uint32_t lane, uint32_t index);
+  Found check_row_form(const Schedule& s, uint32_t lane, uint32_t index) const;
+  Found add_row_operand(const Schedule& s, uint32_t lane, uint32_t index, uint32_t k);
+  Found add_program(const Schedule& s, uint32_t lane, uint32_t index);
+  Found check_program(const Schedule& s, const RowProgram& program, uint32_t lane,
+                      uint32_t index) const;
+  std::span<const uint32_t> row_place(uint32_t k) const;
+  Found row_conflict(const Schedule& s, uint32_t lane, uint32_t index, uint32_t cell,
+                     std::string expected, const char* what) const;
+  Found mark_landings(const Schedule& s, uint32_t lane, uint32_t index);
+  Found mark_reads(const Schedule& s, uint32_t lane, uint32_t index);
+  Found mark_writes(const Schedule& s, uint32_t lane, uint32_t index);
+  std::string row_cell_name(uint32_t rank, uint32_t cell, uint32_t* row) const;
   uint32_t channel_to(uint32_t lane, uint32_t from, uint32_t to);
   void match_messages();
   void match_lane(uint32_t lane);
@@ -144,6 +167,14 @@ class World {
     uint8_t bits = 0;
   };
   std::vector<Mark> marks_;
+  // The same of rows: which row of which message lands in a cell, which output row reads it.
+  struct RowMark {
+    uint64_t step = 0;
+    uint32_t input = 0, row = 0;
+    uint32_t reader = kNothing;
+    uint8_t bits = 0;
+  };
+  std::vector<RowMark> row_marks_;
   std::vector<uint64_t> channel_marks_;
   uint64_t serial_ = 0;
   std::vector<uint32_t> sent_, received_;  // per channel, while matching

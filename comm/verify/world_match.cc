@@ -91,19 +91,21 @@ void World::match_lane(uint32_t lane) {
       WorldOperand& o = operands[step.first + k];
       if (o.channel == kNothing) continue;
       const bool output = k >= step.n_in;
+      const uint32_t size =
+          rows.empty() ? step.nchunks : static_cast<uint32_t>(rows.cells(o.cell).size());
       uint32_t& count = output ? sent_[o.channel] : received_[o.channel];
       o.message = channels[o.channel].first_message + count++;
       WorldMessage& m = messages[o.message];
       m.channel = o.channel;
       if (output) {
         m.cell = o.cell;
-        m.nchunks = step.nchunks;
+        m.nchunks = size;
         m.send_step = i;
         m.acks = received_[o.channel ^ 1];
         m.size_key = size_keys_[step.first + k];
       } else {
         m.receive_cell = o.cell;
-        m.receive_nchunks = step.nchunks;
+        m.receive_nchunks = size;
         m.receive_step = i;
         m.reply = (o.flags & kReply) != 0;
         m.receive_size_key = size_keys_[step.first + k];
@@ -113,6 +115,7 @@ void World::match_lane(uint32_t lane) {
 }
 
 World::Found World::check_messages() const {
+  const std::string unit = rows.empty() ? " chunks" : " rows";
   for (const WorldMessage& m : messages) {
     const WorldChannel& c = channels[m.channel];
     if (m.send_step == kNothing) {
@@ -127,16 +130,17 @@ World::Found World::check_messages() const {
     }
     if (m.nchunks != m.receive_nchunks) {
       return defect_at(Kind::kUnmatched, static_cast<int>(c.to_rank), c.lane, m.receive_step,
-                       std::to_string(m.nchunks) + " chunks, as rank " +
+                       std::to_string(m.nchunks) + unit + ", as rank " +
                            std::to_string(c.from_rank) + " sends in its step " +
                            std::to_string(m.send_step),
-                       std::to_string(m.receive_nchunks) + " chunks");
+                       std::to_string(m.receive_nchunks) + unit);
     }
     if (m.nchunks > 0 && m.size_key != m.receive_size_key) {
       return defect_at(Kind::kUnmatched, static_cast<int>(c.to_rank), c.lane, m.receive_step,
                        "the data that rank " + std::to_string(c.from_rank) + " sends in its step " +
                            std::to_string(m.send_step),
-                       "data of another size when counts are uneven");
+                       rows.empty() ? "data of another size when counts are uneven"
+                                    : "side rows for main rows, or the other way");
     }
   }
   return std::nullopt;

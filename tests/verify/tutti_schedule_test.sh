@@ -47,6 +47,18 @@ sed 's/final //' "$folder/right" >"$folder/spoiled"
 expect 1 "not final once: rank 0" verify --file "$folder/spoiled"
 head -n 8 "$folder/right" >"$folder/short"
 expect 2 "expected the schedules of 3 ranks, got 1" verify --file "$folder/short"
+# Schedules with rows: all but what the outputs hold.
+cat >"$folder/rows" <<'END'
+schedule rows nranks 2 rank 0
+lane 0
+  send                   input{0 2} -> 1
+schedule rows nranks 2 rank 1
+lane 0
+  recv_rows              copy 0:output{0 1} -> output{0..2} {0:0..1 ()}
+END
+expect 0 "ok  minimum K 1" verify --file "$folder/rows"
+sed 's/input{0 2}/input{0..2}/' "$folder/rows" >"$folder/more_rows"
+expect 1 "expected  3 rows, as rank 0 sends in its step 0" verify --file "$folder/more_rows"
 sed '10s/.*/nonsense/' "$folder/right" >"$folder/unreadable"
 expect 2 "line 10: expected" verify --file "$folder/unreadable"
 
