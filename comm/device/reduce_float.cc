@@ -12,42 +12,12 @@
 #include <hwy/foreach_target.h>  // NOLINT: includes this file once per target
 #include <hwy/highway.h>
 
-#include "comm/device/float_ops-inl.h"
+#include "comm/device/float_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tutti {
 namespace HWY_NAMESPACE {
 namespace {
-
-template <class T>
-struct FloatLane {
-  using D = hn::ScalableTag<T>;
-  static constexpr size_t kBytes = sizeof(T);
-  D d;
-  uint32_t divisor;
-
-  HWY_INLINE size_t lanes() const { return hn::Lanes(d); }
-  HWY_INLINE hn::Vec<D> load(const uint8_t* p) const {
-    return hn::LoadU(d, reinterpret_cast<const T*>(p));
-  }
-  HWY_INLINE hn::Vec<D> load_first(const uint8_t* p, size_t n) const requires(kHasMasks) {
-    return hn::MaskedLoad(hn::FirstN(d, n), d, reinterpret_cast<const T*>(p));
-  }
-  HWY_INLINE void store_first(hn::Vec<D> v, uint8_t* p, size_t n) const requires(kHasMasks) {
-    hn::BlendedStore(v, hn::FirstN(d, n), d, reinterpret_cast<T*>(p));
-  }
-  HWY_INLINE hn::Vec<D> encode(hn::Vec<D> v) const { return finish(d, v, divisor); }
-  HWY_INLINE void store(hn::Vec<D> v, uint8_t* p) const {
-    hn::StoreU(v, d, reinterpret_cast<T*>(p));
-  }
-  using V = hn::Vec<D>;
-  HWY_INLINE void store4(V r0, V r1, V r2, V r3, uint8_t* p) const {
-    store_four(d, r0, r1, r2, r3, reinterpret_cast<T*>(p));
-  }
-  HWY_INLINE void stream4(V r0, V r1, V r2, V r3, uint8_t* p) const {
-    stream_four(d, r0, r1, r2, r3, reinterpret_cast<T*>(p));
-  }
-};
 
 template <class T>
 struct ScaledFloatLane : FloatLane<T> {

@@ -12,67 +12,12 @@
 #include <hwy/foreach_target.h>  // NOLINT: includes this file once per target
 #include <hwy/highway.h>
 
-#include "comm/device/convert-inl.h"
-#include "comm/device/float_ops-inl.h"
+#include "comm/device/float_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tutti {
 namespace HWY_NAMESPACE {
 namespace {
-
-template <class Format>
-struct NarrowLane {
-  using Codec = Narrow<Format>;
-  using DBits = typename Codec::DBits;
-  using Bits = typename Codec::Bits;
-  static constexpr size_t kBytes = Format::kBytes;
-  F32 d;
-  uint32_t divisor;
-
-  HWY_INLINE size_t lanes() const { return hn::Lanes(d); }
-  HWY_INLINE VF32 load(const uint8_t* p) const { return Codec::load(d, p); }
-  HWY_INLINE hn::Vec<DBits> encode(VF32 v) const { return Codec::encode(d, finish(d, v, divisor)); }
-  HWY_INLINE void store(hn::Vec<DBits> v, uint8_t* p) const {
-    hn::StoreU(v, DBits(), reinterpret_cast<Bits*>(p));
-  }
-  using V = hn::Vec<DBits>;
-  HWY_INLINE void store4(V r0, V r1, V r2, V r3, uint8_t* p) const {
-    write4<false>(r0, r1, r2, r3, p);
-  }
-  HWY_INLINE void stream4(V r0, V r1, V r2, V r3, uint8_t* p) const {
-    write4<true>(r0, r1, r2, r3, p);
-  }
-
- private:
-  // Stored vectors are a half or a quarter of a register: they are joined first, because narrow
-  // non-temporal stores are slow (and Highway's write 16 bytes at least).
-  template <bool kStreaming>
-  static HWY_INLINE void write4(V r0, V r1, V r2, V r3, uint8_t* p) {
-    auto* to = reinterpret_cast<Bits*>(p);
-#if HWY_TARGET == HWY_SCALAR
-    store_four(DBits(), r0, r1, r2, r3, to);
-#else
-    const hn::Twice<DBits> d2;
-    const auto low = hn::Combine(d2, r1, r0);
-    const auto high = hn::Combine(d2, r3, r2);
-    if constexpr (sizeof(Bits) == 2) {
-      write<kStreaming>(d2, low, to);
-      write<kStreaming>(d2, high, to + hn::Lanes(d2));
-    } else {
-      const hn::Twice<hn::Twice<DBits> > d4;
-      write<kStreaming>(d4, hn::Combine(d4, high, low), to);
-    }
-#endif
-  }
-  template <bool kStreaming, class D, class W>
-  static HWY_INLINE void write(D dw, W v, Bits* p) {
-    if constexpr (kStreaming) {
-      hn::Stream(v, dw, p);
-    } else {
-      hn::StoreU(v, dw, p);
-    }
-  }
-};
 
 template <class Format>
 struct ScaledNarrowLane : NarrowLane<Format> {
@@ -84,46 +29,7 @@ struct ScaledNarrowLane : NarrowLane<Format> {
   }
 };
 
-#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
-using Bfloat16Lane = NarrowLane<Bfloat16>;
-
-void fold_bfloat16(const ReduceCall& call) { fold_float(call, Bfloat16Lane{{}, call.divisor}); }
-#else
-// bf16, the type that matters most, without widening shuffles: a full vector of elements is seen as
-// 32-bit words, whose low and high halves are the two accumulators.
-struct Bfloat16Lane {
-  struct Pair {
-    VF32 even;
-    VF32 odd;
-  };
-  static constexpr size_t kBytes = 2;
-  F32 d;
-  uint32_t divisor;
-
-  HWY_INLINE size_t lanes() const { return 2 * hn::Lanes(d); }
-  HWY_INLINE Pair load(const uint8_t* p) const {
-    const VU32 words = hn::LoadU(U32(), reinterpret_cast<const uint32_t*>(p));
-    return {hn::BitCast(d, hn::ShiftLeft<16>(words)), hn::BitCast(d, hn::And(words, high()))};
-  }
-  HWY_INLINE VU32 encode(Pair v) const {
-    const VU32 even = Bfloat16::rounded(finish(d, v.even, divisor));
-    const VU32 odd = Bfloat16::rounded(finish(d, v.odd, divisor));
-    return hn::Or(hn::ShiftRight<16>(even), hn::And(odd, high()));
-  }
-  HWY_INLINE void store(VU32 v, uint8_t* p) const {
-    hn::StoreU(v, U32(), reinterpret_cast<uint32_t*>(p));
-  }
-  HWY_INLINE void store4(VU32 r0, VU32 r1, VU32 r2, VU32 r3, uint8_t* p) const {
-    store_four(U32(), r0, r1, r2, r3, reinterpret_cast<uint32_t*>(p));
-  }
-  HWY_INLINE void stream4(VU32 r0, VU32 r1, VU32 r2, VU32 r3, uint8_t* p) const {
-    stream_four(U32(), r0, r1, r2, r3, reinterpret_cast<uint32_t*>(p));
-  }
-
- private:
-  static HWY_INLINE VU32 high() { return hn::Set(U32(), 0xFFFF0000u); }
-};
-
+#if TUTTI_BFLOAT16_PAIRS
 template <class Op>
 struct OnPairs {
   static constexpr bool kIsSum = Op::kIsSum;
@@ -148,6 +54,8 @@ void fold_bfloat16(const ReduceCall& call) {
       TUTTI_CHECK(false, "operator not defined for floats");
   }
 }
+#else
+void fold_bfloat16(const ReduceCall& call) { fold_float(call, Bfloat16Lane{{}, call.divisor}); }
 #endif
 
 void reduce_narrow_float_simd(const ReduceCall& call) {
