@@ -12,6 +12,7 @@
 #include <hwy/highway.h>
 
 #include "comm/device/fold-inl.h"
+#include "comm/device/stream_bytes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tutti {
@@ -36,31 +37,11 @@ struct ByteLane {
   }
 };
 
-// Large copies to one destination. Each store right after its load: loads in bunches are slower.
-// `dst` lies on a cache line. Returns the bytes copied.
-HWY_NOINLINE size_t stream_lines(const uint8_t* src, uint8_t* dst, size_t bytes) {
-  const ByteLane lane{};
-  const size_t n = lane.lanes();
-  size_t at = 0;
-  for (; at + 4 * n <= bytes; at += 4 * n) {
-    hn::Stream(lane.load(src + at), lane.d, dst + at);
-    hn::Stream(lane.load(src + at + n), lane.d, dst + at + n);
-    hn::Stream(lane.load(src + at + 2 * n), lane.d, dst + at + 2 * n);
-    hn::Stream(lane.load(src + at + 3 * n), lane.d, dst + at + 3 * n);
-  }
-  return at;
-}
-
 void copy_simd(const ReduceCall& call) {
   if (!kHasVectors || call.ndst != 1 || call.stores != Stores::kStreaming) {
     return fold<ByteLane, NoOperator>(call, ByteLane());
   }
-  const uint8_t* src = bytes_of(call.src[0]);
-  uint8_t* dst = bytes_of(call.dst[0]);
-  size_t at = elements_to_alignment(dst, 1, call.count);
-  std::memcpy(dst, src, at);
-  at += stream_lines(src + at, dst + at, call.count - at);
-  fold_many<ByteLane, NoOperator>(call, ByteLane(), at, call.count, true);
+  stream_bytes(bytes_of(call.src[0]), bytes_of(call.dst[0]), call.count);
   hwy::FlushStream();
 }
 
