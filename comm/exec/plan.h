@@ -4,6 +4,8 @@
 // it is cached by shape (comm/runtime/plans.h) and run again with other buffers. One run at a time
 // (execution.h); the plan also holds that run's working memory. Thread: whoever advances the
 // communicator.
+//
+// A plan of rows (comm/schedule/rows.h) is bound for each call, into the memory of the last one.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +14,10 @@
 #include <vector>
 
 #include "comm/base/status.h"
+#include "comm/device/row_sum.h"
 #include "comm/exec/layout.h"
+#include "comm/exec/row_layout.h"
+#include "comm/exec/row_loans.h"
 #include "comm/schedule/schedule.h"
 #include "transports/transport.h"
 
@@ -40,13 +45,6 @@ struct BoundOperand {
   void* placed = nullptr;  // of the run: where a peer wants this message, or null
 };
 
-// Before the step writes: message `message` of `channel` must have been given back.
-struct Lent {
-  uint32_t channel;
-  uint32_t message;
-  bool previous_round;
-};
-
 struct BoundStep {
   Op op;
   uint8_t flags;
@@ -57,8 +55,8 @@ struct BoundStep {
   uint32_t first;       // operand
   uint32_t first_lent;  // into lent
   uint32_t num_lent;
-  uint32_t ordinal;  // offers: message number within a round
-  size_t bytes;      // of every operand
+  uint32_t ordinal;  // offers: message number within a round; rows: number in row_steps
+  size_t bytes;      // of every operand; of rows each has its own
   bool local;        // no messages at its ends, and each end one part of memory
 };
 
@@ -86,12 +84,50 @@ struct BoundLane {
   bool computed = false;
 };
 
+// What a kRows step has beyond a BoundStep.
+struct BoundRows {
+  RowProgram program;
+  uint32_t num_rows;  // of each output
+};
+
+// Working memory of the kRows step that is being computed, sized for the largest one.
+struct RowTables {
+  // Of one call of a kernel: few enough for the nearest cache.
+  static constexpr size_t kBatchTerms = 512;
+  static constexpr size_t kBatchRows = 128;
+  static constexpr uint32_t kMostOutputs = 8;  // of a step
+  // Where an input with a peer is: the message where the transport shows it, and its channel.
+  struct Shown {
+    const Message* message = nullptr;  // null: its rows lie in their set
+    RecvChannel* channel = nullptr;
+  };
+  std::vector<Shown> shown;     // by input
+  std::vector<uint32_t> first;  // by input: its first row in `at`
+  std::vector<const char*> at;  // where each row of each input lies; null: to be fetched
+  // One call of a kernel: the terms of its rows, one after the other, and the rows.
+  std::vector<const void*> sources;
+  std::vector<const void*> targets;
+  std::vector<float> weights;
+  std::vector<RowSum> sums;
+  std::vector<int64_t> offsets;  // of sources, then of targets
+
+  void make_room(size_t num_inputs, size_t num_rows, size_t most_terms);
+};
+
 class Plan {
  public:
   // Binds `schedule` (kept by value) to `layout`. Fails only when a channel cannot be opened.
   static Result<std::unique_ptr<Plan>> bind(const Schedule& schedule, const DataLayout& layout,
                                             const Capabilities& capabilities,
                                             ChannelSource& channels);
+
+  // For schedules of rows: bind_rows() before each run.
+  explicit Plan(const Capabilities& c) : layout({}, {}, 1, 1, 0, 0), capabilities(c) {}
+
+  // Binds `schedule`, which is borrowed until the run is over. Nothing of the run before may be
+  // outstanding. Outputs of a step all get its rows (but for kQuantise: values and scales). Fails
+  // when a channel cannot be opened or a message is more than the transport takes.
+  Status bind_rows(const Schedule& schedule, const RowLayout& layout, ChannelSource& channels);
 
   // Recomputes offsets and lengths of a lane's operands for `round`. Allocates nothing.
   void bind_round(uint32_t lane, uint32_t round);
@@ -113,6 +149,12 @@ class Plan {
   std::vector<SendEnd> sends;
   std::vector<RecvEnd> recvs;
   uint32_t most_operands = 0;  // of one step
+  // Of a schedule of rows, else null and empty.
+  const Rows* rows = nullptr;
+  RowLayout row_layout;
+  std::vector<BoundRows> row_steps;
+  std::vector<RowSet> row_sets;  // of each operand
+  RowTables row_tables;
 
  private:
   Plan(const Schedule& s, const DataLayout& l, const Capabilities& c)
@@ -120,6 +162,20 @@ class Plan {
   Status bind_channels(ChannelSource& source);
   void find_lent();
   void bind_operand(const Step& step, const Operand& operand, BoundOperand* bound, uint32_t round);
+
+  Status bind_row_step(const Schedule& from, uint32_t lane, const Step& step,
+                       ChannelSource& channels);
+  Status bind_message(const Operand& operand, bool incoming, uint32_t lane, uint32_t step,
+                      ChannelSource& channels, BoundOperand* bound);
+  Status bind_row_parts(int rank, const Operand& operand, const RowSet& set, BoundOperand* bound);
+  void bind_program(const Schedule& from, const Step& step, BoundStep* bound);
+  bool formats_fit(const Step& step, const Schedule& from, const RowProgram& program) const;
+  uint32_t most_terms(const RowProgram& program, uint32_t num_rows) const;
+  void find_row_loans(const Schedule& from, const Step& step, BoundStep* bound);
+  RowLoans row_loans_;
+  std::vector<uint32_t> send_of_peer_;  // of the lane that is being bound
+  std::vector<uint32_t> recv_of_peer_;
+  std::vector<uint32_t> last_step_of_recv_;
 };
 
 }  // namespace tutti
