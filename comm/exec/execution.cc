@@ -20,6 +20,16 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
   base_[static_cast<size_t>(Buffer::kInput)] = static_cast<char*>(buffers.input);
   base_[static_cast<size_t>(Buffer::kOutput)] = static_cast<char*>(buffers.output);
   base_[static_cast<size_t>(Buffer::kScratch)] = static_cast<char*>(buffers.scratch);
+  if (plan->rows != nullptr) {
+    base_[static_cast<size_t>(Buffer::kInputSide)] = static_cast<char*>(buffers.input_side);
+    base_[static_cast<size_t>(Buffer::kOutputSide)] = static_cast<char*>(buffers.output_side);
+    base_[static_cast<size_t>(Buffer::kScratchSide)] = static_cast<char*>(buffers.scratch_side);
+    // Read only.
+    base_[static_cast<size_t>(Buffer::kBias0)] =
+        static_cast<char*>(const_cast<void*>(buffers.bias0));
+    base_[static_cast<size_t>(Buffer::kBias1)] =
+        static_cast<char*>(const_cast<void*>(buffers.bias1));
+  }
   // Field by field: the caller has just written them (send_channel.cc, publish()).
   header_.comm_epoch = header.comm_epoch;
   header_.sequence = header.sequence;
@@ -46,7 +56,9 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
     src_.resize(plan->most_operands);
     dst_.resize(plan->most_operands);
   }
-  if (plan->capabilities.fetch && !plan->recvs.empty() && num_fetched_ < plan->most_operands) {
+  // Rows are fetched to where they belong.
+  if (plan->capabilities.fetch && plan->rows == nullptr && !plan->recvs.empty() &&
+      num_fetched_ < plan->most_operands) {
     fetched_ = std::make_unique_for_overwrite<std::byte[]>(plan->most_operands * kFetchBytes);
     num_fetched_ = plan->most_operands;
   }
@@ -106,6 +118,7 @@ inline Execution::StepResult Execution::run_step(BoundLane& lane, const BoundSte
     return StepResult::kDone;
   }
   if (step.op == Op::kSend) return run_send(lane, step);
+  if (step.op == Op::kRows) return run_rows(lane, step);
   return run_kernel(lane, step);
 }
 

@@ -4,7 +4,8 @@
 // lanes of the plan run in order; a step whose messages have not arrived, whose channel is full or
 // whose place is still lent stays for the next call. Every message passes through one kernel call
 // at most: inputs are read where they lie (view), results are written where peers want them
-// (place). Thread: whoever advances the communicator, one at a time.
+// (place). Rows (comm/schedule/rows.h) are computed in stretches, each inside the gate by itself.
+// Thread: whoever advances the communicator, one at a time.
 #pragma once
 
 #include <cstddef>
@@ -31,12 +32,22 @@ struct RunBuffers {
   void* input = nullptr;
   void* output = nullptr;
   void* scratch = nullptr;
+  // Of schedules of rows.
+  void* input_side = nullptr;
+  void* output_side = nullptr;
+  void* scratch_side = nullptr;
+  const void* bias0 = nullptr;
+  const void* bias1 = nullptr;
 };
 
 // Memory traffic of kernels, to show how many passes a schedule makes.
 struct Traffic {
   uint64_t bytes_loaded = 0;
   uint64_t bytes_stored = 0;
+  // Schedules of rows: bytes of messages that were not read where they were shown: landed by a
+  // transport without view, fetched, or cut so that a row had to be put together. A copy that the
+  // sender or its transport made shows like the rows themselves and is not in it.
+  uint64_t staged_bytes = 0;
 };
 
 class Execution {
@@ -102,6 +113,10 @@ class Execution {
   bool fetch_failed(const BoundStep& step) const;
   bool release_inputs(const BoundStep& step);
   bool post_outputs(BoundLane& lane, const BoundStep& step);
+  StepResult run_rows(BoundLane& lane, const BoundStep& step);
+  StepResult gather_rows(BoundLane& lane, const BoundStep& step);
+  Status compute_rows(const BoundStep& step);
+  bool post_rows(BoundLane& lane, const BoundStep& step);
   void next_step(BoundLane& lane);
   bool all_sent() const;
 
@@ -130,7 +145,7 @@ class Execution {
   Plan* plan_ = nullptr;
   const Device* device_ = nullptr;
   KernelGate* gate_ = nullptr;
-  char* base_[3] = {};
+  char* base_[kNumBuffers] = {};
   OpHeader header_{};
   Arithmetic how_;
   Surprise surprise_;

@@ -1,0 +1,85 @@
+// Steps of rows: their messages, around what row_compute.h makes of them.
+#include "comm/exec/execution-inl.h"
+#include "comm/exec/row_compute.h"
+
+namespace tutti {
+
+Execution::StepResult Execution::run_rows(BoundLane& lane, const BoundStep& step) {
+  if (!lane.computed) {
+    if (waits(lane, step)) return StepResult::kBlocked;
+    const StepResult arrived = gather_rows(lane, step);
+    if (arrived != StepResult::kDone) return arrived;
+    failure_ = compute_rows(step);
+    if (cut_) return StepResult::kBlocked;
+    if (!failure_.ok()) return fetch_failed(step) ? StepResult::kBlocked : StepResult::kFailed;
+    // As run_kernel: what was read may have changed under the kernel.
+    cut_ = !release_inputs(step);
+    if (cut_) return StepResult::kBlocked;
+    lane.computed = true;
+  }
+  return post_rows(lane, step) ? StepResult::kDone : StepResult::kBlocked;
+}
+
+// Finds every message: shown by its channel, or landed in the rows of its set.
+Execution::StepResult Execution::gather_rows(BoundLane& lane, const BoundStep& step) {
+  const bool view = plan_->capabilities.view;
+  if (!view && !lane.receives_posted) {
+    for (uint32_t k = 0; k < step.n_in; ++k) {
+      const BoundOperand& o = plan_->operands[step.first + k];
+      if (o.channel == kNoChannel) continue;
+      fill_iovecs(o);
+      plan_->recvs[o.channel].channel->post_recv(plan_->iovecs.data() + o.first_part,
+                                                 static_cast<int>(o.num_parts));
+    }
+    lane.receives_posted = true;
+  }
+  for (uint32_t k = 0; k < step.n_in; ++k) {
+    const BoundOperand& o = plan_->operands[step.first + k];
+    RowTables::Shown& shown = plan_->row_tables.shown[k];
+    shown = {};
+    in_[k].remote = nullptr;
+    if (o.channel == kNoChannel) continue;
+    const RecvEnd& end = plan_->recvs[o.channel];
+    const size_t expected =
+        plan_->row_sets[step.first + k].count * plan_->row_layout[o.buffer].bytes;
+    if (!view) {
+      if (end.channel->received() <= end.base + o.message) return StepResult::kBlocked;
+      const StepResult ok = check(end, lane, o, expected, end.channel->last());
+      if (ok != StepResult::kDone) return ok;
+      continue;
+    }
+    const Message* message = end.channel->view();
+    if (message == nullptr) return StepResult::kBlocked;
+    const StepResult ok = check(end, lane, o, expected, *message);
+    if (ok != StepResult::kDone) return ok;
+    shown = {message, end.channel};
+    if (message->parts == nullptr) in_[k].remote = end.channel;
+  }
+  return StepResult::kDone;
+}
+
+Status Execution::compute_rows(const BoundStep& step) {
+  RowCompute work(plan_, step, base_, how_.stores, &traffic_);
+  while (work.more()) {
+    if (!step.local && !gate_->enter()) {
+      cut_ = true;  // a part may have been computed: nothing can follow
+      return Status();
+    }
+    Status computed = work.stretch();
+    if (!step.local) gate_->leave();
+    TUTTI_TRY(computed);
+  }
+  return Status();
+}
+
+bool Execution::post_rows(BoundLane& lane, const BoundStep& step) {
+  for (uint32_t k = lane.next_post; k < step.n_out; ++k) {
+    const BoundOperand& o = plan_->operands[step.first + step.n_in + k];
+    if (o.channel == kNoChannel || post(lane, o)) continue;
+    lane.next_post = static_cast<uint16_t>(k);
+    return false;
+  }
+  return true;
+}
+
+}  // namespace tutti
