@@ -24,6 +24,9 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
     base_[static_cast<size_t>(Buffer::kInputSide)] = static_cast<char*>(buffers.input_side);
     base_[static_cast<size_t>(Buffer::kOutputSide)] = static_cast<char*>(buffers.output_side);
     base_[static_cast<size_t>(Buffer::kScratchSide)] = static_cast<char*>(buffers.scratch_side);
+    base_[static_cast<size_t>(Buffer::kInputValue)] = static_cast<char*>(buffers.input_value);
+    base_[static_cast<size_t>(Buffer::kOutputValue)] = static_cast<char*>(buffers.output_value);
+    base_[static_cast<size_t>(Buffer::kScratchValue)] = static_cast<char*>(buffers.scratch_value);
     // Read only.
     base_[static_cast<size_t>(Buffer::kBias0)] =
         static_cast<char*>(const_cast<void*>(buffers.bias0));

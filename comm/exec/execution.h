@@ -36,6 +36,9 @@ struct RunBuffers {
   void* input_side = nullptr;
   void* output_side = nullptr;
   void* scratch_side = nullptr;
+  void* input_value = nullptr;
+  void* output_value = nullptr;
+  void* scratch_value = nullptr;
   const void* bias0 = nullptr;
   const void* bias1 = nullptr;
 };

@@ -8,7 +8,8 @@ namespace {
 
 bool is_written(Buffer buffer) {
   return buffer == Buffer::kOutput || buffer == Buffer::kOutputSide || buffer == Buffer::kScratch ||
-         buffer == Buffer::kScratchSide;
+         buffer == Buffer::kScratchSide || buffer == Buffer::kOutputValue ||
+         buffer == Buffer::kScratchValue;
 }
 
 }  // namespace

@@ -19,15 +19,18 @@ enum class Buffer : uint8_t {
   kInput,
   kOutput,
   kScratch,
-  // Of schedules with rows (rows.h) only: what travels beside rows of the first three (scales,
-  // weights), and what sums start from.
+  // Of schedules with rows (rows.h) only: what travels beside rows of the first three, a row each
+  // (scales) or one for each assignment (weights), and what sums start from.
   kInputSide,
   kOutputSide,
   kScratchSide,
+  kInputValue,
+  kOutputValue,
+  kScratchValue,
   kBias0,
   kBias1,
 };
-inline constexpr int kNumBuffers = 8;
+inline constexpr int kNumBuffers = 11;
 
 // A run of chunks that gives a step its size: chunks [chunk, chunk + nchunks) of input or output.
 // Scratch has no sizes of its own, so a scratch place always says which data it holds.

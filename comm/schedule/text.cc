@@ -19,6 +19,12 @@ const char* name_of(Buffer buffer) {
       return "output_side";
     case Buffer::kScratchSide:
       return "scratch_side";
+    case Buffer::kInputValue:
+      return "input_value";
+    case Buffer::kOutputValue:
+      return "output_value";
+    case Buffer::kScratchValue:
+      return "scratch_value";
     case Buffer::kBias0:
       return "bias0";
     case Buffer::kBias1:

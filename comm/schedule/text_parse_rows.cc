@@ -19,6 +19,9 @@ constexpr BufferName kBufferNames[] = {
     {"input_side", Buffer::kInputSide},
     {"output_side", Buffer::kOutputSide},
     {"scratch_side", Buffer::kScratchSide},
+    {"input_value", Buffer::kInputValue},
+    {"output_value", Buffer::kOutputValue},
+    {"scratch_value", Buffer::kScratchValue},
     {"bias0", Buffer::kBias0},
     {"bias1", Buffer::kBias1},
 };

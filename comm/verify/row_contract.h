@@ -29,7 +29,7 @@ struct RowContract {
   // Rows of every buffer of a rank, 0 where it has none; at least as many as its schedule names.
   // Empty: as many as it names.
   std::function<uint32_t(int rank, Buffer buffer)> num_rows;
-  // For every row of kOutput and kOutputSide of every rank, after the run. Empty: no promises.
+  // For every row of the outputs of every rank, after the run. Empty: no promises.
   std::function<RowPromise(RowExpressions& say, int rank, Buffer buffer, uint32_t row)> promise;
 };
 

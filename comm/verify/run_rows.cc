@@ -15,8 +15,8 @@ void Run::reset_rows() {
   for (uint32_t rank = 0; rank < w.ranks.size(); ++rank) {
     for (uint32_t round = 0; round < rounds_; ++round) {
       row_expressions_.set_round(round);
-      for (const Buffer buffer :
-           {Buffer::kInput, Buffer::kInputSide, Buffer::kBias0, Buffer::kBias1}) {
+      for (const Buffer buffer : {Buffer::kInput, Buffer::kInputSide, Buffer::kInputValue,
+                                  Buffer::kBias0, Buffer::kBias1}) {
         const uint32_t base = w.rows.layouts[rank].base[static_cast<size_t>(buffer)];
         const uint32_t count = w.rows.layouts[rank].count[static_cast<size_t>(buffer)];
         for (uint32_t row = 0; row < count; ++row) {
@@ -111,7 +111,7 @@ void Run::check_rows() {
   const WorldRows& rows = world_->rows;
   if (rows.contract == nullptr || !rows.contract->promise) return;
   for (uint32_t rank = 0; rank < rows.layouts.size(); ++rank) {
-    for (const Buffer buffer : {Buffer::kOutput, Buffer::kOutputSide}) {
+    for (const Buffer buffer : {Buffer::kOutput, Buffer::kOutputSide, Buffer::kOutputValue}) {
       const uint32_t count = rows.layouts[rank].count[static_cast<size_t>(buffer)];
       for (uint64_t i = 0; i < uint64_t{count} * rounds_; ++i) {
         check_row(rank, static_cast<uint32_t>(i % rounds_), buffer,

@@ -87,13 +87,13 @@ World::Found World::check_program(const Schedule& s, const RowProgram& program, 
   if (quantises && step.n_out != 2) {
     return malformed("two outputs, values and scales", std::to_string(step.n_out));
   }
-  const bool side = quantises ? false : is_side(s.outputs(step)[0].buffer);
+  const RowRole role = quantises ? RowRole::kMain : role_of(s.outputs(step)[0].buffer);
   for (uint32_t k = 0; k < uint32_t{step.n_in} + step.n_out; ++k) {
     const Operand& o = s.operands[step.first + k];
     const bool scales = quantises && k == uint32_t{step.n_in} + 1;
-    if (is_side(o.buffer) != (side || scales)) {
-      return malformed(side || scales ? "side rows" : "main rows",
-                       side || scales ? "main rows" : "side rows");
+    const RowRole expected = scales ? RowRole::kSide : role;
+    if (role_of(o.buffer) != expected) {
+      return malformed(name_of(expected), name_of(role_of(o.buffer)));
     }
     const bool per_row = k >= step.n_in || k < program.num_biases;
     if (per_row && row_place(k).size() != step.data_nchunks) {

@@ -17,15 +17,17 @@ constexpr uint64_t kMaxNamed = uint64_t{1} << 22;  // rows of a world whose call
 constexpr uint64_t kMaxEntries = uint64_t{1} << 25;  // rows in places; terms
 
 // Data first, scratch behind: rounds share the scratch (run.h).
-constexpr Buffer kData[] = {Buffer::kInput,      Buffer::kOutput, Buffer::kInputSide,
-                            Buffer::kOutputSide, Buffer::kBias0,  Buffer::kBias1};
-constexpr Buffer kScratches[] = {Buffer::kScratch, Buffer::kScratchSide};
+constexpr Buffer kData[] = {Buffer::kInput,      Buffer::kOutput,     Buffer::kInputSide,
+                            Buffer::kOutputSide, Buffer::kInputValue, Buffer::kOutputValue,
+                            Buffer::kBias0,      Buffer::kBias1};
+constexpr Buffer kScratches[] = {Buffer::kScratch, Buffer::kScratchSide, Buffer::kScratchValue};
 
 bool is_buffer(Buffer buffer) { return static_cast<int>(buffer) < kNumBuffers; }
 
 bool may_write(Buffer buffer) {
-  return buffer == Buffer::kOutput || buffer == Buffer::kOutputSide || buffer == Buffer::kScratch ||
-         buffer == Buffer::kScratchSide;
+  return buffer == Buffer::kOutput || buffer == Buffer::kOutputSide ||
+         buffer == Buffer::kOutputValue || buffer == Buffer::kScratch ||
+         buffer == Buffer::kScratchSide || buffer == Buffer::kScratchValue;
 }
 
 std::string row_name(Buffer buffer, uint64_t row) {
@@ -203,7 +205,7 @@ World::Found World::add_row_operand(const Schedule& s, uint32_t lane, uint32_t i
     flags = defines ? kWrites | kDefines : kWrites;
   }
   operands.push_back({place, channel, 0, flags});
-  size_keys_.push_back(is_side(o.buffer) ? 1 : 0);
+  size_keys_.push_back(static_cast<uint64_t>(role_of(o.buffer)));
   return std::nullopt;
 }
 

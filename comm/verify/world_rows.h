@@ -34,9 +34,24 @@ struct WorldRows {
   }
 };
 
-inline bool is_side(Buffer buffer) {
-  return buffer == Buffer::kInputSide || buffer == Buffer::kOutputSide ||
-         buffer == Buffer::kScratchSide;
+// Buffers of one role have rows of one size.
+enum class RowRole : uint8_t { kMain, kSide, kValue };
+inline const char* name_of(RowRole role) {
+  return role == RowRole::kMain ? "main rows" : role == RowRole::kSide ? "side rows" : "value rows";
+}
+inline RowRole role_of(Buffer buffer) {
+  switch (buffer) {
+    case Buffer::kInputSide:
+    case Buffer::kOutputSide:
+    case Buffer::kScratchSide:
+      return RowRole::kSide;
+    case Buffer::kInputValue:
+    case Buffer::kOutputValue:
+    case Buffer::kScratchValue:
+      return RowRole::kValue;
+    default:
+      return RowRole::kMain;
+  }
 }
 
 }  // namespace tutti
