@@ -1,6 +1,9 @@
 #include "comm/expert/arrivals.h"
 
 #include <cstring>
+#include <vector>
+
+#include "comm/expert/routing.h"
 
 namespace tutti {
 
@@ -26,6 +29,34 @@ void write_routed(const Placement& placement, int rank, uint32_t topk,
       k = 0;
       ++token;
     }
+  }
+}
+
+void Departures::fill(const Placement& placement, uint32_t topk, std::span<const int32_t> experts,
+                      std::span<const uint32_t> tokens_to, std::span<const uint32_t> sent_to) {
+  // Where each rank's next row and assignment go. first[] of the row after a rank's last one is the
+  // next rank's first: both say where the assignments change hands.
+  std::vector<uint32_t> row(tokens_to.size());
+  std::vector<uint32_t> assignment(tokens_to.size());
+  rank_rows[0] = 0;
+  first[0] = 0;
+  uint32_t assignments = 0;
+  for (size_t r = 0; r < tokens_to.size(); ++r) {
+    row[r] = rank_rows[r];
+    assignment[r] = assignments;
+    rank_rows[r + 1] = rank_rows[r] + tokens_to[r];
+    assignments += sent_to[r];
+    first[rank_rows[r + 1]] = assignments;
+  }
+  for (size_t t = 0; t * topk < experts.size(); ++t) {
+    each_destination(placement, experts.subspan(t * topk, topk), [&](int rank, uint64_t mask) {
+      const auto r = static_cast<size_t>(rank);
+      token[row[r]] = static_cast<uint32_t>(t);
+      first[row[r]++] = assignment[r];
+      for (uint64_t bits = mask; bits != 0; bits &= bits - 1) {
+        k[assignment[r]++] = static_cast<uint8_t>(__builtin_ctzll(bits));
+      }
+    });
   }
 }
 

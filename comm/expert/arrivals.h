@@ -36,6 +36,19 @@ void write_routed(const Placement& placement, int rank, uint32_t topk,
                   std::span<const int32_t> experts, std::span<const float> weights,
                   size_t assignments, std::byte* out);
 
+// The other side of arrivals: the rows that this rank sends to each rank, and what a token has
+// there. Borrowed memory; sizes as said.
+struct Departures {
+  std::span<uint32_t> rank_rows;  // [R + 1]: rows to rank r are [rank_rows[r], rank_rows[r + 1])
+  std::span<uint32_t> token;      // [rows], ascending for each rank
+  std::span<uint32_t> first;      // [rows + 1]: assignments of row m are [first[m], first[m + 1])
+  std::span<uint8_t> k;           // [assignments], ascending for each row
+
+  // `tokens_to[r]`, `sent_to[r]`: as count_routing() has counted `experts`.
+  void fill(const Placement& placement, uint32_t topk, std::span<const int32_t> experts,
+            std::span<const uint32_t> tokens_to, std::span<const uint32_t> sent_to);
+};
+
 // Borrowed memory; sizes as said.
 struct Arrivals {
   std::span<uint32_t> source_rows;  // [R + 1]: rows of source s are [source_rows[s], [s + 1])

@@ -43,6 +43,11 @@ ExpertHandle::Tables carve(Carver& carver, const ExpertGroup& group, int rank,
   t.tokens_to = carver.array<uint32_t>(nranks);
   t.sent_to = carver.array<uint32_t>(nranks);
   t.wanted = carver.array<uint32_t>(num_local);
+  const size_t departing = shape.max_tokens * std::min<size_t>(shape.topk, nranks);
+  t.departures.rank_rows = carver.array<uint32_t>(nranks + 1);
+  t.departures.token = carver.array<uint32_t>(departing);
+  t.departures.first = carver.array<uint32_t>(departing + 1);
+  t.departures.k = carver.array<uint8_t>(own);
   t.arrivals.source_rows = carver.array<uint32_t>(nranks + 1);
   t.arrivals.token = carver.array<uint32_t>(most.rows);
   t.arrivals.first = carver.array<uint32_t>(most.rows + 1);

@@ -24,6 +24,7 @@ class ExpertHandle {
   ExpertHandle& operator=(const ExpertHandle&) = delete;
 
   ExpertGroup& group() { return group_; }
+  const ExpertGroup& group_of() const { return group_; }
   const ExpertShape& shape() const { return shape_; }
 
   // Written by Prepare.
@@ -34,6 +35,7 @@ class ExpertHandle {
     std::span<uint32_t> sent_to;       // [R] assignments
     std::span<uint32_t> wanted;        // [L] assignments of local experts before any were dropped
     std::span<float> arrival_weights;  // room for arrivals.weight
+    Departures departures;
     Arrivals arrivals;
     RowsOfArrivals rows;
   };

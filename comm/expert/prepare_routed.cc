@@ -89,6 +89,9 @@ Status PrepareOperation::take_routed() {
                              handle_.shape().topk, num_local, in, count));
     in += routed_bytes(count, handle_.weighted);
   }
+  t.departures.fill(placement, handle_.shape().topk,
+                    t.experts.first(size_t{handle_.tokens} * handle_.shape().topk), t.tokens_to,
+                    t.sent_to);
   lay_out(handle_.shape(), placement.nranks(), t.arrivals, &t.rows);
   handle_.rows_needed = t.rows.num_rows;
   write_info();

@@ -58,6 +58,7 @@ Simulated::Simulated(const oracle::Problem& problem)
     me.verdict = check_room(shape_, placement_, counts(), problem_.masked, r);
   }
   for (int r = 0; r < nranks; ++r) exchange(r);
+  for (int r = 0; r < nranks; ++r) depart(r);
 }
 
 void Simulated::route(int rank) {
@@ -131,6 +132,35 @@ void Simulated::exchange(int rank) {
   me.offset.resize(num_local + 1);
   me.rows = {me.row, me.count, me.offset};
   lay_out(shape_, problem_.nranks(), me.arrivals, &me.rows);
+}
+
+void Simulated::depart(int rank) {
+  SimulatedRank& me = ranks[static_cast<size_t>(rank)];
+  const ExpertCounts mine = counts().of(rank);
+  std::vector<uint32_t> sent_to;
+  for (int r = 0; r < problem_.nranks(); ++r) {
+    sent_to.push_back(static_cast<uint32_t>(counts().assignments(placement_, rank, r)));
+  }
+  me.rank_rows.resize(ranks.size() + 1);
+  me.out_token.resize(me.experts.size());
+  me.out_first.resize(me.experts.size() + 1);
+  me.out_k.resize(me.experts.size());
+  me.departures = {me.rank_rows, me.out_token, me.out_first, me.out_k};
+  me.departures.fill(placement_, shape_.topk, me.experts, mine.tokens(), sent_to);
+}
+
+Routed Simulated::routed(int rank) const {
+  const SimulatedRank& me = ranks[static_cast<size_t>(rank)];
+  Routed r;
+  r.rank = rank;
+  r.nranks = problem_.nranks();
+  r.shape = &shape_;
+  r.tokens = static_cast<uint32_t>(me.experts.size() / shape_.topk);
+  r.weights = problem_.ranks[static_cast<size_t>(rank)].weights;
+  r.departures = &me.departures;
+  r.arrivals = &me.arrivals;
+  r.rows = &me.rows;
+  return r;
 }
 
 }  // namespace tutti

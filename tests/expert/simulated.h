@@ -7,6 +7,7 @@
 
 #include "comm/expert/agreement.h"
 #include "comm/expert/arrivals.h"
+#include "comm/expert/expert_schedule.h"
 #include "comm/expert/routing.h"
 #include "comm/expert/row_layout.h"
 #include "tests/expert/oracle.h"
@@ -24,6 +25,9 @@ struct SimulatedRank {
   std::vector<float> weight;
   std::vector<int64_t> offset;
   Arrivals arrivals;
+  std::vector<uint32_t> rank_rows, out_token, out_first;
+  std::vector<uint8_t> out_k;
+  Departures departures;
   RowsOfArrivals rows;
 };
 
@@ -34,6 +38,9 @@ class Simulated {
   const ExpertShape& shape() const { return shape_; }
   AllCounts counts() { return {counts_.data(), placement_.num_experts(), problem_.nranks()}; }
 
+  // Borrows what ranks have.
+  Routed routed(int rank) const;
+
   std::vector<SimulatedRank> ranks;
 
  private:
@@ -41,6 +48,7 @@ class Simulated {
   void drop_globally();
   void count(int rank);
   void exchange(int rank);
+  void depart(int rank);
 
   const oracle::Problem& problem_;
   Placement placement_;

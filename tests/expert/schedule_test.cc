@@ -1,0 +1,242 @@
+// The schedules of dispatch and combine under the verifier: what every output row holds, for random
+// routings, against what the oracle's layouts say.
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <map>
+#include <tuple>
+
+#include "comm/verify/row_contract.h"
+#include "comm/verify/verify.h"
+#include "tests/expert/oracle_cases.h"
+#include "tests/expert/simulated.h"
+
+namespace tutti {
+namespace {
+
+using oracle::Fill;
+using oracle::Prepared;
+using oracle::Problem;
+
+// Where each assignment's row is.
+class RowPlaces {
+ public:
+  RowPlaces(const Problem& p, const Prepared& want) : problem_(p), want_(want) {
+    for (int r = 0; r < p.nranks(); ++r) {
+      const auto& rows = want.layouts[static_cast<size_t>(r)].row;
+      for (uint32_t n = 0; n < rows.size(); ++n) {
+        if (rows[n].fill != Fill::kToken) continue;
+        rows_[{r, rows[n].src, rows[n].token, rows[n].k}] = n;
+      }
+    }
+  }
+  int rank_of(int src, int64_t token, int k) const {
+    const int32_t e = expert(src, token, k);
+    return e < 0 ? -1 : problem_.owner_of(e);
+  }
+  // Where layouts have one row for a token k does not matter.
+  uint32_t row(int rank, int src, int64_t token, int k) const {
+    return rows_.at({rank, src, token, problem_.has_expert_rows() ? k : -1});
+  }
+
+ private:
+  int32_t expert(int src, int64_t token, int k) const {
+    return want_.routing
+        .kept[static_cast<size_t>(src)][static_cast<size_t>(token * problem_.topk + k)];
+  }
+  const Problem& problem_;
+  const Prepared& want_;
+  std::map<std::tuple<int, int, int64_t, int>, uint32_t> rows_;
+};
+
+// Of all transports.
+constexpr uint32_t kFewestSlots = 16;
+
+Problem plain_problem(uint64_t seed) {
+  oracle::Limits limits = oracle::small_limits();
+  limits.masks = false;
+  return oracle::sound_problem(seed, limits);
+}
+
+// As many rows as any of the schedules may name.
+uint32_t rows_of(const Problem& p, const Prepared& want, int rank, Buffer buffer, bool back) {
+  const auto i = static_cast<size_t>(rank);
+  const auto tokens = static_cast<uint32_t>(p.ranks[i].tokens);
+  const auto rows = static_cast<uint32_t>(want.layouts[i].rows);
+  const auto topk = static_cast<uint32_t>(p.topk);
+  const uint32_t slots = p.has_expert_rows() ? 1 : topk;
+  switch (buffer) {
+    case Buffer::kInput:
+    case Buffer::kInputSide:
+      return back ? rows : tokens;
+    case Buffer::kOutput:
+    case Buffer::kOutputSide:
+      return back ? tokens : rows;
+    case Buffer::kInputValue:
+      return back ? rows * slots : tokens * topk;
+    case Buffer::kOutputValue:
+      return back ? tokens * topk : rows * slots;
+    case Buffer::kBias0:
+    case Buffer::kBias1:
+      return back ? tokens : 0;
+    case Buffer::kScratchValue:
+      return static_cast<uint32_t>(p.nranks() * p.max_tokens * p.topk);
+    default:
+      return 4000;
+  }
+}
+
+void expect_right(const Problem& p, const Prepared& want, bool back,
+                  const std::function<void(int, Schedule*)>& build,
+                  const std::function<RowPromise(RowExpressions&, int, Buffer, uint32_t)>& promise,
+                  uint32_t slots) {
+  RowContract contract;
+  contract.num_rows = [&](int rank, Buffer buffer) { return rows_of(p, want, rank, buffer, back); };
+  contract.promise = promise;
+  VerifyOptions options;
+  options.slots = slots;
+  const auto defect = verify_rows(p.nranks(), build, contract, options);
+  EXPECT_FALSE(defect.has_value()) << describe(*defect);
+}
+
+RowPromise dispatched(RowExpressions& say, const Problem& p, const Prepared& want, bool quantised,
+                      int rank, Buffer buffer, uint32_t row) {
+  const oracle::RankLayout& layout = want.layouts[static_cast<size_t>(rank)];
+  if (buffer == Buffer::kOutputValue) {
+    const auto topk = static_cast<uint32_t>(p.topk);
+    const uint32_t n = p.has_expert_rows() ? row : row / topk;
+    const oracle::Row& at = layout.row[n];
+    if (at.fill == Fill::kZero) return RowPromise::holds(say.zero());
+    if (at.fill == Fill::kUntouched) return RowPromise::untouched();
+    const auto k = static_cast<uint32_t>(p.has_expert_rows() ? at.k : static_cast<int>(row % topk));
+    if (!p.has_expert_rows() && layout.row_slot[row] < 0) return RowPromise::holds(say.zero());
+    return RowPromise::holds(
+        say.row(at.src, Buffer::kInputValue, static_cast<uint32_t>(at.token) * topk + k));
+  }
+  const oracle::Row& at = layout.row[row];
+  if (at.fill == Fill::kZero) return RowPromise::holds(say.zero());
+  if (at.fill == Fill::kUntouched) return RowPromise::untouched();
+  const bool side = buffer == Buffer::kOutputSide;
+  const Value source = say.row(at.src, side && !quantised ? Buffer::kInputSide : Buffer::kInput,
+                               static_cast<uint32_t>(at.token));
+  if (!quantised) return RowPromise::holds(source);
+  return RowPromise::holds(side ? say.scales(source) : say.quantised(source));
+}
+
+TEST(ExpertSchedule, DispatchBringsEveryRowWhereItBelongs) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Problem p = plain_problem(seed);
+    const Prepared want = oracle::prepare(p);
+    const Simulated simulated(p);
+    DispatchWork work;
+    work.slice = 1 + static_cast<uint32_t>(seed % 5);
+    work.quantise = seed % 3 == 0;
+    work.scales = work.quantise || seed % 3 == 1;
+    work.values = seed % 2 == 0;
+    expect_right(
+        p, want, false,
+        [&](int rank, Schedule* out) { build_dispatch(simulated.routed(rank), work, out); },
+        [&](RowExpressions& say, int rank, Buffer buffer, uint32_t row) {
+          const bool moved = buffer == Buffer::kOutput ||
+                             (buffer == Buffer::kOutputSide && work.scales) ||
+                             (buffer == Buffer::kOutputValue && work.values);
+          if (!moved) return RowPromise::anything();
+          return dispatched(say, p, want, work.quantise, rank, buffer, row);
+        },
+        kFewestSlots);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// The sum for one token, in the order and nesting that the contract asks for.
+Value combined(RowExpressions& say, const Problem& p, const RowPlaces& places,
+               const CombineWork& work, int src, uint32_t token) {
+  std::vector<RowExpressions::Term> terms;
+  for (uint32_t i = 0; i < work.num_biases; ++i) {
+    terms.push_back({say.row(src, i == 0 ? Buffer::kBias0 : Buffer::kBias1, token), 1});
+  }
+  const std::vector<float>& weights = p.ranks[static_cast<size_t>(src)].weights;
+  std::vector<std::vector<RowExpressions::Term>> of_rank(p.ranks.size());
+  for (int k = 0; k < p.topk; ++k) {
+    const int rank = places.rank_of(src, token, k);
+    if (rank < 0) continue;
+    auto& list = of_rank[static_cast<size_t>(rank)];
+    if (!p.has_expert_rows() && !list.empty()) continue;
+    const float weight =
+        work.weighted ? weights[token * static_cast<size_t>(p.topk) + static_cast<size_t>(k)] : 1;
+    const Value row = say.row(rank, Buffer::kInput, places.row(rank, src, token, k));
+    list.push_back({row, weight});
+    if (work.reduce == ExpertReduce::kSlot) terms.push_back(list.back());
+  }
+  if (work.reduce == ExpertReduce::kSlot) return say.sum(terms);
+  const bool rows_are_partials = !p.has_expert_rows() && work.same_type;
+  for (const auto& list : of_rank) {
+    if (!list.empty()) terms.push_back({rows_are_partials ? list[0].value : say.sum(list), 1});
+  }
+  return say.sum(terms);
+}
+
+RowPromise value_back(RowExpressions& say, const Problem& p, const RowPlaces& places, int src,
+                      uint32_t slot) {
+  const auto topk = static_cast<uint32_t>(p.topk);
+  const auto k = static_cast<int>(slot % topk);
+  const int rank = places.rank_of(src, slot / topk, k);
+  if (rank < 0) return RowPromise::holds(say.zero());
+  const uint32_t row = places.row(rank, src, slot / topk, k);
+  return RowPromise::holds(
+      say.row(rank, Buffer::kInputValue, p.has_expert_rows() ? row : row * topk + slot % topk));
+}
+
+TEST(ExpertSchedule, CombineAddsUpInTheOrderAskedFor) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Problem p = plain_problem(seed);
+    const Prepared want = oracle::prepare(p);
+    const Simulated simulated(p);
+    const RowPlaces places(p, want);
+    CombineWork work;
+    work.slice = 1 + static_cast<uint32_t>(seed % 4);
+    work.reduce = seed % 2 == 0 ? ExpertReduce::kSlot : ExpertReduce::kRank;
+    work.weighted = p.has_expert_rows() && seed % 3 == 0;
+    work.same_type = seed % 5 != 0;
+    work.num_biases = static_cast<uint32_t>(seed % 3);
+    work.values = seed % 4 < 2;
+    expect_right(
+        p, want, true,
+        [&](int rank, Schedule* out) { build_combine(simulated.routed(rank), work, out); },
+        [&](RowExpressions& say, int rank, Buffer buffer, uint32_t row) {
+          if (buffer == Buffer::kOutput) {
+            return RowPromise::holds(combined(say, p, places, work, rank, row));
+          }
+          if (buffer != Buffer::kOutputValue || !work.values) return RowPromise::anything();
+          return value_back(say, p, places, rank, row);
+        },
+        kFewestSlots);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// The memory of combine is what the group sets aside, whatever the routing.
+TEST(ExpertSchedule, ScratchStaysWithinWhatWasAnnounced) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    const Problem p = plain_problem(seed);
+    const Simulated simulated(p);
+    CombineWork work;
+    work.slice = 1 + static_cast<uint32_t>(seed % 4);
+    work.reduce = seed % 2 == 0 ? ExpertReduce::kSlot : ExpertReduce::kRank;
+    const uint32_t slots = seed % 2 == 0 ? static_cast<uint32_t>(p.topk) : 1;
+    Schedule schedule;
+    for (int r = 0; r < p.nranks(); ++r) {
+      build_combine(simulated.routed(r), work, &schedule);
+      for (const Operand& o : schedule.operands) {
+        if (o.buffer != Buffer::kScratch) continue;
+        for (const uint32_t row : schedule.rows.of(o.chunk)) {
+          ASSERT_LT(row, combine_scratch_rows(p.nranks(), work.slice, slots)) << "seed " << seed;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tutti
