@@ -43,7 +43,7 @@ TensorCheck& TensorCheck::types(std::initializer_list<tuttiDataType_t> allowed) 
   return *this;
 }
 
-TensorCheck& TensorCheck::dims(std::initializer_list<int64_t> dims) {
+TensorCheck& TensorCheck::dims(const std::vector<int64_t>& dims) {
   if (!status_.ok()) return *this;
   const auto text = [](const int64_t* dim, size_t n, bool bounds) {
     std::string out = "[";
@@ -67,7 +67,7 @@ TensorCheck& TensorCheck::dims(std::initializer_list<int64_t> dims) {
     const auto n = static_cast<size_t>(std::clamp(tensor_.ndim, 0, 4));
     status_ =
         error(Code::kInvalidArgument, "%s: %s: expected dimensions %s, got %s", function_, name_,
-              text(dims.begin(), dims.size(), true).c_str(), text(tensor_.dim, n, false).c_str());
+              text(dims.data(), dims.size(), true).c_str(), text(tensor_.dim, n, false).c_str());
     return *this;
   }
   const int64_t last = tensor_.ndim > 0 ? tensor_.dim[tensor_.ndim - 1] : 1;

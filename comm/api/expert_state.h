@@ -5,6 +5,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <memory>
+#include <vector>
 
 #include "tutti/expert.h"
 
@@ -55,7 +56,7 @@ class TensorCheck {
   // The type is one of those.
   TensorCheck& types(std::initializer_list<tuttiDataType_t> allowed);
   // Exactly these dimensions; a negative one: at least its absolute value.
-  TensorCheck& dims(std::initializer_list<int64_t> dims);
+  TensorCheck& dims(const std::vector<int64_t>& dims);
   const Status& status() const { return status_; }
   // Bytes from row to row.
   size_t row_stride() const;

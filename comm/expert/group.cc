@@ -5,6 +5,7 @@
 
 #include "comm/expert/arrivals.h"
 #include "comm/expert/carver.h"
+#include "comm/expert/expert_schedule.h"
 #include "comm/expert/group_agreement.h"
 
 namespace tutti {
@@ -28,11 +29,40 @@ PrepareMemory carve(Carver& carver, const ExpertGroupConfig& config, int nranks)
   return m;
 }
 
+// About a megabyte of rows: what the nearest shared cache holds twice, and what makes the cost of a
+// message small.
+constexpr uint64_t kSliceBytes = uint64_t{1} << 20;
+constexpr uint64_t kMostSlice = 256;
+
+uint32_t slice_of(const ExpertGroupConfig& config) {
+  const uint64_t rows = kSliceBytes / std::max<uint64_t>(config.max_token_bytes, 1);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(rows, 1, kMostSlice));
+}
+
+// Partial sums in f32 may take twice the bytes of the rows they are made of.
+ExpertGroup::ScratchMemory carve_scratch(Carver& carver, const ExpertGroupConfig& config,
+                                         int nranks) {
+  const uint32_t slice = slice_of(config);
+  const uint64_t combine = std::max(
+      combine_scratch_rows(nranks, slice, 1),
+      combine_scratch_rows(nranks, std::max(1u, slice / config.max_topk), config.max_topk));
+  const size_t combine_bytes = combine * 2 * config.max_token_bytes;
+  const size_t quantised = config.max_tokens * config.max_token_bytes + Carver::kAlignment;
+  const size_t assignments = size_t{config.max_tokens} * config.max_topk;
+  ExpertGroup::ScratchMemory m = {};
+  m.rows = carver.take<std::byte>(std::max(combine_bytes, quantised));
+  m.values = carver.take<std::byte>(assignments * static_cast<size_t>(nranks) * sizeof(float));
+  return m;
+}
+
 }  // namespace
+
+uint32_t ExpertGroup::slice() const { return slice_of(config_); }
 
 size_t ExpertGroup::memory_bytes(const ExpertGroupConfig& config, int nranks) {
   Carver carver(nullptr);
   carve(carver, config, nranks);
+  carve_scratch(carver, config, nranks);
   return carver.bytes();
 }
 
@@ -75,6 +105,7 @@ Status ExpertGroup::allocate() {
   }
   Carver carver(memory_);
   prepare_ = carve(carver, config_, comm_.nranks());
+  scratch_ = carve_scratch(carver, config_, comm_.nranks());
   return Status();
 }
 

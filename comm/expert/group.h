@@ -40,6 +40,19 @@ struct PrepareMemory {
 
 class ExpertGroup {
  public:
+  // What the rows of the operation that runs are computed with.
+  struct Runner {
+    explicit Runner(const Capabilities& capabilities) : plan(capabilities) {}
+    Schedule schedule;
+    Plan plan;
+    Execution execution;
+  };
+  // What dispatch and combine stage rows and values in.
+  struct ScratchMemory {
+    std::byte* rows;
+    std::byte* values;
+  };
+
   // Bytes that a group of `nranks` ranks allocates.
   static size_t memory_bytes(const ExpertGroupConfig& config, int nranks);
   // Collective: waits until all ranks have said that they have the same config, and memory. The
@@ -58,6 +71,10 @@ class ExpertGroup {
   const Placement& placement() const { return placement_; }
   LaneChannels& channels() { return channels_; }
   const PrepareMemory& prepare_memory() const { return prepare_; }
+  const ScratchMemory& scratch() const { return scratch_; }
+  Runner& runner() { return runner_; }
+  // Tokens of a slice (expert_schedule.h): the same on all ranks, for any type of rows.
+  uint32_t slice() const;
   Order order() const { return {Order::Kind::kExpert, 0, number_}; }
   // Operations that use it. Any thread.
   bool is_idle() const { return users_.load(std::memory_order_acquire) == 0; }
@@ -71,7 +88,8 @@ class ExpertGroup {
       : comm_(comm),
         number_(number),
         config_(config),
-        channels_(comm.transport(), comm.id(), Plane::kExpert, number, comm.parts().peers) {}
+        channels_(comm.transport(), comm.id(), Plane::kExpert, number, comm.parts().peers),
+        runner_(comm.transport().capabilities()) {}
   Status set_up();
   Status allocate();
 
@@ -84,6 +102,8 @@ class ExpertGroup {
   uint64_t sequence_ = 0;
   void* memory_ = nullptr;
   PrepareMemory prepare_ = {};
+  ScratchMemory scratch_ = {};
+  Runner runner_;
 };
 
 }  // namespace tutti

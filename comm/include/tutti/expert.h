@@ -227,16 +227,11 @@ typedef struct {
   tuttiEpQuant_t quant;   /* Dispatch */
   tuttiEpWeight_t weight; /* APPLY: EXPERT_* only */
   tuttiEpReduce_t reduce; /* Combine */
-  int32_t partial;        /* RANK, NODE: a tuttiDataType_t (bf16, f16, f32); -1: the type of in.x */
+  int32_t partial;        /* RANK, NODE: a tuttiDataType_t (bf16, f16, f32); 0: the type of in.x */
   int32_t send_only;      /* 1: return once sends are posted; tuttiEpComplete does the rest */
   int32_t num_channels;   /* 0: the group's */
   int32_t zero_copy;      /* 0: where possible; 1: tuttiInvalidUsage where not; 2: never */
 } tuttiEpOpConfig_t;
-#define TUTTI_EP_OP_CONFIG_INITIALIZER                                                        \
-  {                                                                                           \
-    TUTTI_EP_HDR(tuttiEpOpConfig_t), TUTTI_EP_FWD, TUTTI_EP_QUANT_NONE, TUTTI_EP_WEIGHT_NONE, \
-        TUTTI_EP_REDUCE_AUTO, -1, 0, 0, 0                                                     \
-  }
 
 /* What this rank has sent, by tier: 0 to itself, 1 inside its node, 2 to other nodes. */
 typedef struct {
@@ -278,10 +273,12 @@ TUTTI_API tuttiResult_t tuttiEpPrepare(tuttiEpHandle_t handle, const tuttiEpTens
 /* Waits until Prepare is done. */
 TUTTI_API tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* info);
 
-/* C. `config` NULL: TUTTI_EP_OP_CONFIG_INITIALIZER. */
+/* C. Brings the row of each token to its experts, as the handle's layout says. `config` NULL: all
+ * default. tuttiInvalidUsage without a routing. */
 TUTTI_API tuttiResult_t tuttiEpDispatch(tuttiEpHandle_t handle, const tuttiEpDispatchIn_t* in,
                                         const tuttiEpDispatchOut_t* out,
                                         const tuttiEpOpConfig_t* config, tuttiStream_t stream);
+/* C. Brings the rows of each token's assignments back and adds them up. */
 TUTTI_API tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpCombineIn_t* in,
                                        const tuttiEpCombineOut_t* out,
                                        const tuttiEpOpConfig_t* config, tuttiStream_t stream);

@@ -1,0 +1,113 @@
+// RowOperation: one dispatch or combine of a group: a schedule of rows built from a handle's
+// routing when the operation begins, bound and run. Thread: the holder of the communicator's drive
+// mutex.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "comm/exec/execution.h"
+#include "comm/expert/expert_schedule.h"
+#include "comm/expert/handle.h"
+#include "comm/runtime/operation.h"
+
+namespace tutti {
+
+// An array of rows of the caller's; no data: not given.
+struct RowArray {
+  void* data = nullptr;
+  DataType dtype = DataType::kUint8;
+  uint64_t rows = 0;  // it has room for, or holds
+  size_t bytes = 0;   // of a row
+  size_t stride = 0;
+};
+
+struct DispatchCall {
+  DispatchWork work;
+  RowQuant quant = RowQuant::kNone;
+  RowArray in, in_scale, in_weight;
+  RowArray out, out_scale, out_weight;
+};
+
+struct CombineCall {
+  CombineWork work;
+  DataType partial = DataType::kFloat32;
+  RowArray in, in_weight, in_value;
+  RowArray bias[2];
+  RowArray out, out_value;
+};
+
+class RowOperation : public Operation {
+ public:
+  ~RowOperation() override;
+  RowOperation(const RowOperation&) = delete;
+  RowOperation& operator=(const RowOperation&) = delete;
+
+  Status begin() override;
+  Progress advance() override;
+  Status failure() const override { return failure_; }
+  Status health(int* peer) const override { return execution().health(peer); }
+  int waiting_for() const override { return execution().waiting_for(); }
+  std::string describe() const override;
+  Status outcome() const override { return outcome_; }
+
+ protected:
+  // `name`: of static storage. The handle counts this operation as busy from now on.
+  RowOperation(ExpertHandle& handle, const char* name);
+
+  ExpertHandle& handle() { return handle_; }
+  const ExpertHandle& handle_of() const { return handle_; }
+  Routed routed();
+  // What is wrong with the arguments, now that the routing is known.
+  virtual Status check() = 0;
+  virtual void build(Schedule* out) = 0;
+  virtual RowLayout layout() = 0;
+  virtual RunBuffers buffers() = 0;
+  virtual uint64_t fingerprint_of_call() const = 0;
+  virtual uint64_t bytes_written() const = 0;  // here, to tell whether they stay in the cache
+
+ private:
+  Communicator& comm() const { return handle_.group().comm(); }
+  const Execution& execution() const { return handle_.group().runner().execution; }
+
+  ExpertHandle& handle_;
+  const char* const name_;
+  uint64_t sequence_ = 0;
+  bool refused_ = false;
+  Status failure_;
+  Status outcome_;
+};
+
+class DispatchOperation final : public RowOperation {
+ public:
+  DispatchOperation(ExpertHandle& handle, const DispatchCall& call)
+      : RowOperation(handle, "expert dispatch"), call_(call) {}
+
+ private:
+  Status check() override;
+  void build(Schedule* out) override;
+  RowLayout layout() override;
+  RunBuffers buffers() override;
+  uint64_t fingerprint_of_call() const override;
+  uint64_t bytes_written() const override;
+
+  DispatchCall call_;
+};
+
+class CombineOperation final : public RowOperation {
+ public:
+  CombineOperation(ExpertHandle& handle, const CombineCall& call)
+      : RowOperation(handle, "expert combine"), call_(call) {}
+
+ private:
+  Status check() override;
+  void build(Schedule* out) override;
+  RowLayout layout() override;
+  RunBuffers buffers() override;
+  uint64_t fingerprint_of_call() const override;
+  uint64_t bytes_written() const override;
+
+  CombineCall call_;
+};
+
+}  // namespace tutti

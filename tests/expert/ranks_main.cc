@@ -1,0 +1,78 @@
+// expert_ranks: one rank of a job that checks Dispatch and Combine between processes. Started by a
+// launcher with the transport in TUTTI_TRANSPORT; every problem runs on a subgroup of its size.
+//   expert_ranks SEEDS
+#include <cstdio>
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <map>
+
+#include "tests/api/team.h"
+#include "tests/expert/oracle_cases.h"
+#include "tests/expert/rows_cases.h"
+
+namespace tutti {
+namespace {
+
+tuttiComm_t world = nullptr;
+uint64_t seeds = 0;
+
+std::map<int, tuttiComm_t> made;  // by size
+
+// Made by all ranks of the job when first asked for; null on those beyond `nranks`.
+tuttiComm_t group_of(int nranks) {
+  const auto found = made.find(nranks);
+  if (found != made.end()) return found->second;
+  int rank = 0;
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommUserRank(world, &rank)));
+  tuttiComm_t comm = nullptr;
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommSplit(world, rank < nranks ? 0 : TUTTI_SPLIT_NOCOLOR,
+                                                   rank, &comm, nullptr)));
+  return made[nranks] = comm;
+}
+
+void run_here(int nranks, const std::function<void(int, tuttiComm_t)>& body) {
+  const tuttiComm_t comm = group_of(nranks);
+  if (comm == nullptr) return;
+  int rank = 0;
+  EXPECT_TRUE(returns(tuttiSuccess, tuttiCommUserRank(comm, &rank)));
+  body(rank, comm);
+}
+
+using Case = void (*)(const RunRanks&, const oracle::Problem&, uint64_t);
+
+void run_seeds(Case run_case) {
+  int nranks = 0;
+  ASSERT_TRUE(returns(tuttiSuccess, tuttiCommCount(world, &nranks)));
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const oracle::Problem p = rows_problem(seed);
+    if (p.nranks() > nranks) continue;
+    run_case(run_here, p, seed);
+    // A rank that goes on would wait for this one.
+    if (testing::Test::HasFailure()) std::exit(1);
+  }
+}
+
+TEST(ExpertRanks, DispatchAsTheOracleSays) { run_seeds(expect_dispatched); }
+TEST(ExpertRanks, QuantisedDispatchAsTheOracleSays) { run_seeds(expect_quantised); }
+TEST(ExpertRanks, CombineAsTheOracleSays) { run_seeds(expect_combined); }
+
+}  // namespace
+}  // namespace tutti
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  tutti::seeds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 100;
+  if (tuttiCommInitEnv(&tutti::world, nullptr) != tuttiSuccess) {
+    std::fprintf(stderr, "%s\n", tuttiGetLastError(nullptr));
+    return 1;
+  }
+  const int failed = RUN_ALL_TESTS();
+  if (failed != 0) return failed;
+  tutti::made[0] = tutti::world;
+  for (const auto& [nranks, comm] : tutti::made) {
+    if (comm != nullptr && tuttiCommFinalize(comm) != tuttiSuccess) return 1;
+    if (tuttiCommDestroy(comm) != tuttiSuccess) return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,50 @@
+// Dispatch and combine on all ranks of a problem, every byte against the oracle; wherever the ranks
+// are.
+#pragma once
+
+#include <functional>
+
+#include "tests/expert/ep_calls.h"
+
+namespace tutti {
+
+// Calls body(rank, communicator) for the ranks of a communicator of `nranks` that are here, each
+// once.
+using RunRanks = std::function<void(int nranks, const std::function<void(int, tuttiComm_t)>& body)>;
+
+struct EpDispatch {
+  EpDispatch() {
+    in.hdr = TUTTI_EP_HDR(tuttiEpDispatchIn_t);
+    out.hdr = TUTTI_EP_HDR(tuttiEpDispatchOut_t);
+    config.hdr = TUTTI_EP_HDR(tuttiEpOpConfig_t);
+  }
+  tuttiResult_t run(tuttiEpHandle_t handle) const {
+    return tuttiEpDispatch(handle, &in, &out, &config, nullptr);
+  }
+  tuttiEpDispatchIn_t in = {};
+  tuttiEpDispatchOut_t out = {};
+  tuttiEpOpConfig_t config = {};
+};
+
+struct EpCombine {
+  EpCombine() {
+    in.hdr = TUTTI_EP_HDR(tuttiEpCombineIn_t);
+    out.hdr = TUTTI_EP_HDR(tuttiEpCombineOut_t);
+    config.hdr = TUTTI_EP_HDR(tuttiEpOpConfig_t);
+  }
+  tuttiResult_t run(tuttiEpHandle_t handle) const {
+    return tuttiEpCombine(handle, &in, &out, &config, nullptr);
+  }
+  tuttiEpCombineIn_t in = {};
+  tuttiEpCombineOut_t out = {};
+  tuttiEpOpConfig_t config = {};
+};
+
+// Random, of few ranks and tokens, all layouts and capacities; never too large for its slabs.
+oracle::Problem rows_problem(uint64_t seed);
+
+void expect_dispatched(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
+void expect_quantised(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
+void expect_combined(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
+
+}  // namespace tutti
