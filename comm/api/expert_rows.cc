@@ -53,6 +53,8 @@ RowArray array_of(const tuttiEpTensor_t& tensor, const TensorCheck& check) {
   return a;
 }
 
+bool is_given(const tuttiEpTensor_t& tensor) { return tensor.data != nullptr || tensor.ndim != 0; }
+
 // Rows of `dims`; the type is one of `types`, or any.
 Status read_array(const char* function, const char* name, const tuttiEpTensor_t& tensor,
                   std::initializer_list<tuttiDataType_t> types, const std::vector<int64_t>& dims,
@@ -71,7 +73,7 @@ Status read_array(const char* function, const char* name, const tuttiEpTensor_t&
 // One f32 for each assignment, without gaps: [T, K], or as rows have them.
 Status read_values(const char* function, const char* name, const tuttiEpTensor_t& tensor,
                    const std::vector<int64_t>& dims, RowArray* out) {
-  if (tensor.data == nullptr && tensor.ndim == 0) return Status();  // not given
+  if (!is_given(tensor)) return Status();
   TensorCheck check(function, name, tensor);
   TUTTI_TRY(check.types({tuttiFloat32}).dims(dims).status());
   const auto dense = static_cast<size_t>(last_dim(tensor)) * sizeof(float);
@@ -158,9 +160,7 @@ Status read_rows(const ExpertHandle& handle, const tuttiEpDispatchIn_t& in,
 
 Status read_scales(const ExpertHandle& handle, const tuttiEpDispatchIn_t& in,
                    const tuttiEpDispatchOut_t& out, DispatchCall* call) {
-  if (call->quant == RowQuant::kNone) return Status();
-  call->work.scales = true;
-  call->work.quantise = tutti::is_computed(call->quant);
+  if (!call->work.scales) return Status();
   if (call->work.quantise) {
     const auto scales = static_cast<int64_t>(
         tutti::scales_per_row(call->quant, static_cast<size_t>(last_dim(in.x))));
@@ -184,6 +184,10 @@ Status read_dispatch(const ExpertHandle& handle, const tuttiEpDispatchIn_t* give
   TUTTI_TRY(tutti::read_struct(kDispatch, "out", given_out, sizeof(out), &out));
   TUTTI_TRY(read_config(kDispatch, given_config, &config));
   TUTTI_TRY(read_quant(config.quant, &call->quant));
+  // First of all: which messages the others may expect of this rank, whatever is wrong with it.
+  call->work.scales = call->quant != RowQuant::kNone;
+  call->work.quantise = tutti::is_computed(call->quant);
+  call->work.values = is_given(out.row_weight);
   TUTTI_TRY(read_rows(handle, in, out, call));
   TUTTI_TRY(read_scales(handle, in, out, call));
   const auto topk = static_cast<int64_t>(handle.shape().topk);
@@ -219,8 +223,6 @@ Status read_reduce(const ExpertHandle& handle, const tuttiEpOpConfig_t& config, 
   if (config.reduce == TUTTI_EP_REDUCE_NODE) {
     return error(Code::kUnsupported, "%s: TUTTI_EP_REDUCE_NODE is not there yet", kCombine);
   }
-  call->work.reduce = config.reduce == TUTTI_EP_REDUCE_SLOT ? tutti::ExpertReduce::kSlot
-                                                            : tutti::ExpertReduce::kRank;
   call->work.weighted = config.weight == TUTTI_EP_WEIGHT_APPLY;
   if (call->work.weighted && !tutti::is_by_expert(handle.shape().layout)) {
     return error(Code::kInvalidArgument, "%s: TUTTI_EP_WEIGHT_APPLY: expected a layout by expert",
@@ -246,6 +248,9 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
   TUTTI_TRY(tutti::read_struct(kCombine, "in", given_in, sizeof(in), &in));
   TUTTI_TRY(tutti::read_struct(kCombine, "out", given_out, sizeof(out), &out));
   TUTTI_TRY(read_config(kCombine, given_config, &config));
+  call->work.values = is_given(out.slot_value);
+  call->work.reduce = config.reduce == TUTTI_EP_REDUCE_SLOT ? tutti::ExpertReduce::kSlot
+                                                            : tutti::ExpertReduce::kRank;
   const std::initializer_list<tuttiDataType_t> floats = {tuttiFloat32, tuttiBfloat16, tuttiFloat16};
   const int64_t hidden = last_dim(out.x);
   const int64_t tokens = out.x.dim[0];
@@ -253,7 +258,7 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
   TUTTI_TRY(
       read_array(kCombine, "in.x", in.x, floats, dims_of_rows(handle, in.x, hidden), &call->in));
   for (const tuttiEpTensor_t& bias : in.bias) {
-    if (bias.data == nullptr && bias.ndim == 0) continue;
+    if (!is_given(bias)) continue;
     TUTTI_TRY(read_array(kCombine, "in.bias", bias, {out.x.dtype}, {tokens, hidden},
                          &call->bias[call->work.num_biases++]));
   }
@@ -266,7 +271,6 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
       read_values(kCombine, "out.slot_value", out.slot_value, {tokens, topk}, &call->out_value));
   TUTTI_TRY(
       both_or_none(kCombine, "in.row_value and out.slot_value", call->in_value, call->out_value));
-  call->work.values = call->out_value.bytes > 0;
   const uint64_t most = handle.group_of().config().max_token_bytes;
   const size_t partial = static_cast<size_t>(hidden) * tutti::size_of(call->partial);
   if (call->in.bytes <= most && partial <= 2 * most) return Status();
@@ -294,8 +298,7 @@ tuttiResult_t tuttiEpDispatch(tuttiEpHandle_t handle, const tuttiEpDispatchIn_t*
   const Entry entry(handle->group->comm, kDispatch);
   if (!entry.status().ok()) return report(entry.status());
   DispatchCall call;
-  const Status read = read_dispatch(*handle->handle, in, out, config, &call);
-  if (!read.ok()) return report(read);
+  call.own = read_dispatch(*handle->handle, in, out, config, &call);
   return submit_rows<tutti::DispatchOperation>(entry, handle, call, stream);
 }
 
@@ -307,7 +310,6 @@ tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpCombineIn_t* i
   const Entry entry(handle->group->comm, kCombine);
   if (!entry.status().ok()) return report(entry.status());
   CombineCall call;
-  const Status read = read_combine(*handle->handle, in, out, config, &call);
-  if (!read.ok()) return report(read);
+  call.own = read_combine(*handle->handle, in, out, config, &call);
   return submit_rows<tutti::CombineOperation>(entry, handle, call, stream);
 }

@@ -21,6 +21,9 @@ inline bool Execution::entries_lent(const BoundLane& lane, const BoundOperand& o
 
 inline bool Execution::post(const BoundLane& lane, const BoundOperand& o) {
   if (entries_lent(lane, o)) return false;
+  if (drains_) {
+    return plan_->sends[o.channel].channel->post_send(header_for(lane, o), &nothing_, 1);
+  }
   fill_iovecs(o);
   return plan_->sends[o.channel].channel->post_send(
       header_for(lane, o), plan_->iovecs.data() + o.first_part, static_cast<int>(o.num_parts));

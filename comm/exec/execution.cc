@@ -41,6 +41,9 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
   traffic_ = {};
   lanes_done_ = false;
   cut_ = false;
+  drains_ = false;
+  refusal_ = {};
+  fingerprint_ = header.fingerprint;
   for (uint32_t l = 0; l < plan->lanes.size(); ++l) {
     BoundLane& lane = plan->lanes[l];
     // The last run may have ended in another round.

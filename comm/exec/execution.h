@@ -73,6 +73,22 @@ class Execution {
   void start(Plan* plan, const RunBuffers& buffers, const OpHeader& header, const Arithmetic& how,
              const Device* device, KernelGate* gate);
 
+  // After start() of a plan of rows: this rank takes no part in the computing, but in the exchange,
+  // so that nobody waits for it and the channels are in step afterwards: all messages are taken and
+  // dropped, and empty ones sent. Peers learn of it from their first message, and those that they
+  // have messages for, in turn. The buffers are not touched.
+  void refuse();
+  // Why the results of a run of rows that is done are not what was asked for.
+  struct Refusal {
+    enum class Kind : uint8_t {
+      kNone,
+      kThere,    // `peer` has refused, or has heard of one that has
+      kDiffers,  // `peer` calls the same with other types or sizes
+    } kind = Kind::kNone;
+    int peer = -1;
+  };
+  const Refusal& refusal() const { return refusal_; }
+
   State advance();
 
   // A peer that the run waits for now, or -1; for the text of a timeout.
@@ -117,6 +133,10 @@ class Execution {
   bool release_inputs(const BoundStep& step);
   bool post_outputs(BoundLane& lane, const BoundStep& step);
   StepResult run_rows(BoundLane& lane, const BoundStep& step);
+  void post_row_receives(const BoundStep& step);
+  StepResult check_rows(const RecvEnd& end, const BoundOperand& operand, size_t expected,
+                        const Message& message);
+  void hear_refusal(Refusal::Kind kind, int peer);
   StepResult gather_rows(BoundLane& lane, const BoundStep& step);
   Status compute_rows(const BoundStep& step);
   bool post_rows(BoundLane& lane, const BoundStep& step);
@@ -156,6 +176,11 @@ class Execution {
   Traffic traffic_;
   bool lanes_done_ = false;
   bool cut_ = false;  // the communicator has ended under a kernel
+  // Of rows: messages are exchanged, but nothing is computed any more.
+  bool drains_ = false;
+  Refusal refusal_;
+  uint64_t fingerprint_ = 0;  // of peers that take part
+  iovec nothing_{};
   uint64_t steps_run_ = 0;
   // Working memory of the current step, sized in start().
   std::vector<Cursor> in_;

@@ -31,46 +31,86 @@ Routed RowOperation::routed() {
   return r;
 }
 
+namespace {
+
+// Of an operation that this rank refuses: rows of one number, which fit every program.
+RowLayout layout_of_nothing(const Schedule& schedule) {
+  RowLayout l;
+  l.quant = RowQuant::kInt8Token;
+  for (RowFormat& format : l.formats) format = {sizeof(float), sizeof(float), DataType::kFloat32};
+  for (const RowProgram& program : schedule.rows.programs) {
+    if (program.kernel != RowKernel::kQuantise) continue;
+    l[Buffer::kOutput] = {1, 1, DataType::kUint8};
+    l[Buffer::kScratch] = {1, 1, DataType::kUint8};
+  }
+  return l;
+}
+
+}  // namespace
+
 Status RowOperation::begin() {
   ExpertGroup::Runner& runner = handle_.group().runner();
   sequence_ = handle_.group().next_sequence();
   if (!handle_.prepared) {
     outcome_ = error(Code::kInvalidUsage, "%s: %s: the handle has no routing: Prepare first",
                      comm().who().c_str(), name_);
-  } else {
-    outcome_ = check();
+    return Status();
   }
-  refused_ = !outcome_.ok();
-  if (refused_) return Status();
-  build(&runner.schedule);
-  TUTTI_TRY(runner.plan.bind_rows(runner.schedule, layout(), handle_.group().channels()));
+  outcome_ = check();
+  const bool refused = !outcome_.ok();
+  build(refused, &runner.schedule);
+  TUTTI_TRY(runner.plan.bind_rows(runner.schedule,
+                                  refused ? layout_of_nothing(runner.schedule) : layout(),
+                                  handle_.group().channels()));
   Arithmetic how;
   // Beyond the cache nobody will find the rows there.
   if (bytes_written() * static_cast<uint64_t>(comm().nranks()) > comm().parts().cache_bytes) {
     how.stores = Stores::kStreaming;
   }
-  const OpHeader header = comm().header(sequence_, fingerprint_of_call());
-  runner.execution.start(&runner.plan, buffers(), header, how, &comm().device(), &comm().gate());
+  // As Execution::refuse() wants it: the low bytes are never all ones.
+  const uint64_t fingerprint = uint64_t{traffic()} << 56 | fingerprint_of_call() >> 9;
+  runner.execution.start(&runner.plan, refused ? RunBuffers() : buffers(),
+                         comm().header(sequence_, fingerprint), how, &comm().device(),
+                         &comm().gate());
+  if (refused) runner.execution.refuse();
+  begun_ = true;
+  return Status();
+}
+
+// What peers have said of their part.
+Status RowOperation::heard() const {
+  const Execution::Refusal& refusal = execution().refusal();
+  switch (refusal.kind) {
+    case Execution::Refusal::Kind::kNone:
+      return Status();
+    case Execution::Refusal::Kind::kThere:
+      return error(Code::kRemoteError, "%s: %s: rank %d, or one that it waits for, has refused it",
+                   comm().who().c_str(), describe().c_str(), refusal.peer);
+    case Execution::Refusal::Kind::kDiffers:
+      return error(Code::kInvalidArgument,
+                   "%s: %s: expected the same types and sizes on all ranks, rank %d has others",
+                   comm().who().c_str(), describe().c_str(), refusal.peer);
+  }
   return Status();
 }
 
 Operation::Progress RowOperation::advance() {
-  if (refused_) return Progress::kDone;
+  if (!begun_) return Progress::kDone;
   Execution& execution = handle_.group().runner().execution;
   const uint64_t before = execution.steps_run();
   const Execution::State state = execution.advance();
   comm().count_steps(execution.steps_run() - before);
   switch (state) {
     case Execution::State::kDone:
+      if (outcome_.ok()) outcome_ = heard();
       return Progress::kDone;
     case Execution::State::kBlocked:
       return Progress::kBlocked;
     case Execution::State::kMismatch:
-      failure_ =
-          error(Code::kMismatch,
-                "%s: expected %s on all ranks, with the same types and sizes; rank %d called "
-                "something else",
-                comm().who().c_str(), describe().c_str(), execution.surprise().peer);
+      failure_ = error(Code::kMismatch,
+                       "%s: expected %s on all ranks, rank %d called "
+                       "something else",
+                       comm().who().c_str(), describe().c_str(), execution.surprise().peer);
       return Progress::kFailed;
     case Execution::State::kFailed:
       failure_ = execution.failure();
@@ -116,6 +156,7 @@ uint64_t values_of_rows(const ExpertHandle& handle) {
 // --- dispatch ---
 
 Status DispatchOperation::check() {
+  TUTTI_TRY(call_.own);
   const uint64_t tokens = handle().tokens;
   const uint64_t rows = handle().tables.rows.num_rows;
   const uint64_t values = tokens * handle().shape().topk;
@@ -128,7 +169,8 @@ Status DispatchOperation::check() {
                      {"out.row_weight", &call_.out_weight, values_of_rows(handle())}});
 }
 
-void DispatchOperation::build(Schedule* out) {
+void DispatchOperation::build(bool refused, Schedule* out) {
+  if (refused) call_.work.weighted = false;
   call_.work.slice = handle().group().slice();
   build_dispatch(routed(), call_.work, out);
 }
@@ -165,12 +207,15 @@ RunBuffers DispatchOperation::buffers() {
   return b;
 }
 
+uint8_t DispatchOperation::traffic() const {
+  return static_cast<uint8_t>(1 | call_.work.scales << 1 | call_.work.values << 2);
+}
+
 uint64_t DispatchOperation::fingerprint_of_call() const {
-  const uint64_t kinds = static_cast<uint64_t>(call_.quant) << 8 | call_.work.scales << 1 |
-                         static_cast<uint64_t>(call_.work.values);
-  uint64_t hash = hash_combine(0x64697370, kinds);
+  uint64_t hash =
+      hash_combine(static_cast<uint64_t>(call_.quant), static_cast<uint64_t>(call_.work.weighted));
   hash = hash_combine(hash, static_cast<uint64_t>(call_.in.dtype));
-  return hash_combine(hash, call_.in.bytes + (call_.in_scale.bytes << 32));
+  return hash_combine(hash_combine(hash, call_.in.bytes), call_.in_scale.bytes);
 }
 
 uint64_t DispatchOperation::bytes_written() const {
@@ -180,6 +225,7 @@ uint64_t DispatchOperation::bytes_written() const {
 // --- combine ---
 
 Status CombineOperation::check() {
+  TUTTI_TRY(call_.own);
   const uint64_t tokens = handle().tokens;
   const uint64_t rows = handle().tables.rows.num_rows;
   const uint64_t values = tokens * handle().shape().topk;
@@ -199,7 +245,8 @@ Status CombineOperation::check() {
                slot ? ", or in.weight" : "");
 }
 
-void CombineOperation::build(Schedule* out) {
+void CombineOperation::build(bool refused, Schedule* out) {
+  if (refused) call_.work.weighted = false;
   Routed r = routed();
   call_.work.slice = handle().group().slice();
   if (call_.work.reduce == ExpertReduce::kSlot) {
@@ -245,12 +292,16 @@ RunBuffers CombineOperation::buffers() {
   return b;
 }
 
+uint8_t CombineOperation::traffic() const {
+  const bool slot = call_.work.reduce == ExpertReduce::kSlot;
+  return static_cast<uint8_t>(slot << 1 | call_.work.values << 2);
+}
+
 uint64_t CombineOperation::fingerprint_of_call() const {
-  const uint64_t kinds = static_cast<uint64_t>(call_.partial) << 16 |
-                         static_cast<uint64_t>(call_.work.reduce) << 8 | call_.work.weighted << 1 |
-                         static_cast<uint64_t>(call_.work.values);
-  const uint64_t hash = hash_combine(0x636f6d62, kinds);
-  return hash_combine(hash_combine(hash, static_cast<uint64_t>(call_.in.dtype)), call_.in.bytes);
+  uint64_t hash = hash_combine(static_cast<uint64_t>(call_.partial),
+                               static_cast<uint64_t>(call_.work.weighted));
+  hash = hash_combine(hash, static_cast<uint64_t>(call_.in.dtype));
+  return hash_combine(hash, call_.in.bytes);
 }
 
 uint64_t CombineOperation::bytes_written() const {

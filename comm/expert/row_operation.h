@@ -22,7 +22,10 @@ struct RowArray {
   size_t stride = 0;
 };
 
+// `own`: what is wrong with the arguments of this rank; then only what `work` says of scales and
+// values counts, for the others must not wait for this rank.
 struct DispatchCall {
+  Status own;
   DispatchWork work;
   RowQuant quant = RowQuant::kNone;
   RowArray in, in_scale, in_weight;
@@ -30,6 +33,7 @@ struct DispatchCall {
 };
 
 struct CombineCall {
+  Status own;
   CombineWork work;
   DataType partial = DataType::kFloat32;
   RowArray in, in_weight, in_value;
@@ -60,20 +64,24 @@ class RowOperation : public Operation {
   Routed routed();
   // What is wrong with the arguments, now that the routing is known.
   virtual Status check() = 0;
-  virtual void build(Schedule* out) = 0;
+  // `refused`: nothing will be computed.
+  virtual void build(bool refused, Schedule* out) = 0;
   virtual RowLayout layout() = 0;
   virtual RunBuffers buffers() = 0;
+  // Which messages there are, in a byte; and the rest of what must be the same on all ranks.
+  virtual uint8_t traffic() const = 0;
   virtual uint64_t fingerprint_of_call() const = 0;
   virtual uint64_t bytes_written() const = 0;  // here, to tell whether they stay in the cache
 
  private:
   Communicator& comm() const { return handle_.group().comm(); }
   const Execution& execution() const { return handle_.group().runner().execution; }
+  Status heard() const;
 
   ExpertHandle& handle_;
   const char* const name_;
   uint64_t sequence_ = 0;
-  bool refused_ = false;
+  bool begun_ = false;  // there is something to run
   Status failure_;
   Status outcome_;
 };
@@ -85,9 +93,10 @@ class DispatchOperation final : public RowOperation {
 
  private:
   Status check() override;
-  void build(Schedule* out) override;
+  void build(bool refused, Schedule* out) override;
   RowLayout layout() override;
   RunBuffers buffers() override;
+  uint8_t traffic() const override;
   uint64_t fingerprint_of_call() const override;
   uint64_t bytes_written() const override;
 
@@ -101,9 +110,10 @@ class CombineOperation final : public RowOperation {
 
  private:
   Status check() override;
-  void build(Schedule* out) override;
+  void build(bool refused, Schedule* out) override;
   RowLayout layout() override;
   RunBuffers buffers() override;
+  uint8_t traffic() const override;
   uint64_t fingerprint_of_call() const override;
   uint64_t bytes_written() const override;
 

@@ -56,6 +56,8 @@ void run_seeds(Case run_case) {
 TEST(ExpertRanks, DispatchAsTheOracleSays) { run_seeds(expect_dispatched); }
 TEST(ExpertRanks, QuantisedDispatchAsTheOracleSays) { run_seeds(expect_quantised); }
 TEST(ExpertRanks, CombineAsTheOracleSays) { run_seeds(expect_combined); }
+TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
+TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
 
 }  // namespace
 }  // namespace tutti

@@ -47,4 +47,9 @@ void expect_dispatched(const RunRanks& run, const oracle::Problem& p, uint64_t s
 void expect_quantised(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 void expect_combined(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 
+// One of three ranks is wrong: what each is told, and that what follows is right.
+oracle::Problem refusal_problem();
+void expect_dispatch_refused(const RunRanks& run);
+void expect_combine_refused(const RunRanks& run);
+
 }  // namespace tutti

@@ -68,5 +68,35 @@ TEST_F(ExpertRows, WhatIsWrongIsSaid) {
   });
 }
 
+// What one rank has wrong: the others hear of it instead of waiting, and what follows is right.
+TEST_F(ExpertRows, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(threads_); }
+TEST_F(ExpertRows, RefusalOfCombineIsHeardByAll) { expect_combine_refused(threads_); }
+
+// Ranks that call different things cannot be brought in step again.
+TEST_F(ExpertRows, AnotherOperationEndsTheCommunicator) {
+  const oracle::Problem p = refusal_problem();
+  constexpr int64_t kHidden = 6;
+  const Team team(3);
+  team.run([&](int rank, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    const std::vector<float> rows(static_cast<size_t>(3 * p.max_tokens * kHidden), 1);
+    const std::vector<float> tokens(static_cast<size_t>(p.max_tokens * kHidden), 1);
+    // Others may have found out, and told, while this rank is still in Prepare.
+    tuttiResult_t result = r.prepare();
+    if (rank == 0 && result == tuttiSuccess) {
+      EpCombine op;
+      op.in.x = ep_tensor(rows, {3 * p.max_tokens, kHidden});
+      op.out.x = ep_tensor(tokens, {p.max_tokens, kHidden});
+      result = op.run(r.handle);
+    } else if (result == tuttiSuccess) {
+      EpDispatch op;
+      op.in.x = ep_tensor(tokens, {p.max_tokens, kHidden});
+      op.out.x = ep_tensor(rows, {3 * p.max_tokens, kHidden});
+      result = op.run(r.handle);
+    }
+    EXPECT_TRUE(result == tuttiMismatch || result == tuttiRemoteError) << last_error();
+  });
+}
+
 }  // namespace
 }  // namespace tutti

@@ -23,9 +23,9 @@
  * and its communicator.
  *
  * Errors. tuttiInvalidArgument: NULL, type, shape, range, alignment, also when ranks differ in what
- * must agree. tuttiInvalidUsage: the wrong state. A rank's own error in Prepare gives
- * tuttiRemoteError on the others, nothing has moved, and the group can be used again. Others end
- * the group's communicator, as in tutti.h. */
+ * must agree. tuttiInvalidUsage: the wrong state. What one rank has wrong gives tuttiRemoteError on
+ * the others (of Dispatch and Combine: on those that exchange rows with it), and the group can be
+ * used again. Other errors end the group's communicator, as in tutti.h. */
 #ifndef TUTTI_EXPERT_H
 #define TUTTI_EXPERT_H
 
