@@ -41,7 +41,7 @@ void copy_simd(const ReduceCall& call) {
   if (!kHasVectors || call.ndst != 1 || call.stores != Stores::kStreaming) {
     return fold<ByteLane, NoOperator>(call, ByteLane());
   }
-  stream_bytes(bytes_of(call.src[0]), bytes_of(call.dst[0]), call.count);
+  stream_bytes<false>(bytes_of(call.src[0]), bytes_of(call.dst[0]), call.count, 0);
   hwy::FlushStream();
 }
 

@@ -19,16 +19,16 @@ namespace tutti {
 namespace HWY_NAMESPACE {
 namespace {
 
-// How much of the next row is asked for before a row is copied: the processor fetches ahead by
-// itself within a row, but cannot know where the next one is.
+// What is asked for lies this many bytes ahead, at least: the processor fetches ahead by itself
+// within a row, but cannot know where the next one is.
 constexpr size_t kAhead = 4096;
 
 // One fence for all rows.
 void stream_rows(const TargetRows& dst, const SourceRows& src, size_t rows, size_t bytes) {
+  const size_t rows_ahead = std::max<size_t>(1, kAhead / std::max<size_t>(1, bytes));
   for (size_t i = 0; i < rows; ++i) {
-    const uint8_t* next = src[std::min(i + 1, rows - 1)];
-    for (size_t at = 0; at < std::min(bytes, kAhead); at += kStreamAlign) hwy::Prefetch(next + at);
-    stream_bytes(src[i], dst[i], bytes);
+    const uint8_t* from = src[i];
+    stream_bytes<true>(from, dst[i], bytes, src[std::min(i + rows_ahead, rows - 1)] - from);
   }
   hwy::FlushStream();
 }

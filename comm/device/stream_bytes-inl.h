@@ -18,13 +18,20 @@ namespace tutti {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// `dst` lies on a cache line. Each store right after its load: loads in bunches are slower. Returns
-// the bytes copied; the rest is less than four vectors.
-HWY_INLINE size_t stream_lines(const uint8_t* src, uint8_t* dst, size_t bytes) {
+// `dst` lies on a cache line. Each store right after its load: loads in bunches are slower.
+// kPrefetch: bytes that lie `ahead` of those copied will be wanted soon. Returns the bytes copied;
+// the rest is less than four vectors.
+template <bool kPrefetch>
+HWY_INLINE size_t stream_lines(const uint8_t* src, uint8_t* dst, size_t bytes, ptrdiff_t ahead) {
   const hn::ScalableTag<uint8_t> d;
   const size_t n = hn::Lanes(d);
   size_t at = 0;
   for (; at + 4 * n <= bytes; at += 4 * n) {
+    if constexpr (kPrefetch) {
+      for (size_t line = 0; line < 4 * n; line += kStreamAlign) {
+        hwy::Prefetch(src + at + ahead + line);
+      }
+    }
     hn::Stream(hn::LoadU(d, src + at), d, dst + at);
     hn::Stream(hn::LoadU(d, src + at + n), d, dst + at + n);
     hn::Stream(hn::LoadU(d, src + at + 2 * n), d, dst + at + 2 * n);
@@ -34,13 +41,14 @@ HWY_INLINE size_t stream_lines(const uint8_t* src, uint8_t* dst, size_t bytes) {
 }
 
 // Any alignment. The caller calls hwy::FlushStream() before it publishes the result.
-inline HWY_NOINLINE void stream_bytes(const uint8_t* src, uint8_t* dst, size_t bytes) {
+template <bool kPrefetch>
+HWY_NOINLINE void stream_bytes(const uint8_t* src, uint8_t* dst, size_t bytes, ptrdiff_t ahead) {
   if (bytes == 0) return;
   size_t at = 0;
   if (kHasVectors) {
     at = elements_to_alignment(dst, 1, bytes);
     std::memcpy(dst, src, at);
-    at += stream_lines(src + at, dst + at, bytes - at);
+    at += stream_lines<kPrefetch>(src + at, dst + at, bytes - at, ahead);
   }
   std::memcpy(dst + at, src + at, bytes - at);
 }
