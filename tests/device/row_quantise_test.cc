@@ -1,6 +1,7 @@
 // Quantisation of rows, bit by bit against a scalar reference, and within the bounds of its error.
 #include "comm/device/row_quantise.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -246,11 +247,36 @@ TEST(RowQuantise, KnownValues) {
   EXPECT_EQ(values[2], 0x00);  // half of the smallest: a tie, to even
   EXPECT_EQ(values[3], 0x80);
   EXPECT_EQ(values[4], 0x58);  // 17 is halfway from 16 to 18: to even
+  run(RowQuant::kFp8Block128Pow2, 5);
+  EXPECT_EQ(scale, 1.0f);  // a power of two stays
+  EXPECT_EQ(values[0], 0xFE);
   run(RowQuant::kInt8Token, 5);
   EXPECT_EQ(scale, 448.0f / 127.0f);
   EXPECT_EQ(static_cast<int8_t>(values[0]), -127);
   EXPECT_EQ(values[1], 0);
   EXPECT_EQ(values[4], 5);
+}
+
+// Where the scale has few bits itself: 100 units of the smallest subnormal are 100 of a scale of 1,
+// 190 would be 190 of a scale of 1 and are held at 127, 63 have no scale at all.
+TEST(RowQuantise, SubnormalScalesOfInt8) {
+  for_every_target([] {
+    for (const auto& [bits, units, expected] :
+         {std::array{100u, 1u, 100u}, std::array{190u, 1u, 127u}, std::array{63u, 0u, 0u}}) {
+      uint8_t value = 0xFF;
+      uint32_t scale = 0xFF;
+      quantise_rows({RowQuant::kInt8Token,
+                     DataType::kFloat32,
+                     1,
+                     1,
+                     {reinterpret_cast<const uint8_t*>(&bits), 4},
+                     {&value, 1},
+                     {reinterpret_cast<uint8_t*>(&scale), 4},
+                     Stores::kCached});
+      EXPECT_EQ(scale, units);
+      EXPECT_EQ(value, expected);
+    }
+  });
 }
 
 // Both infinities and NaNs of any kind leave a NaN and zeros, in their own block only.
