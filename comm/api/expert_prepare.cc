@@ -165,6 +165,11 @@ tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* 
   const Entry entry(handle->group->comm, function);
   if (!entry.status().ok()) return report(entry.status());
   ExpertHandle& inner = *handle->handle;
+  if (inner.busy() > 0 && tutti::thread_state().group_depth > 0) {
+    return report(error(Code::kInvalidUsage,
+                        "%s: operations of the handle wait for tuttiGroupEnd, and this for them",
+                        function));
+  }
   if (inner.busy() > 0) status = entry.comm().wait_for([&] { return inner.busy() == 0; });
   if (!status.ok()) return report(status);
   info->recv_rows = static_cast<int64_t>(inner.rows_needed);

@@ -23,6 +23,10 @@ using tutti::TensorCheck;
 namespace {
 
 constexpr size_t kOpConfigBytes = sizeof(tuttiEpOpConfig_t);
+constexpr std::initializer_list<tuttiDataType_t> kAnyType = {};
+// What is summed, multiplied or quantised.
+constexpr std::initializer_list<tuttiDataType_t> kFloats = {tuttiFloat32, tuttiBfloat16,
+                                                            tuttiFloat16};
 
 // The dimensions of what has a row for each row of a layout, `last` elements each.
 std::vector<int64_t> dims_of_rows(const ExpertHandle& handle, const tuttiEpTensor_t& given,
@@ -147,11 +151,11 @@ Status read_rows(const ExpertHandle& handle, const tuttiEpDispatchIn_t& in,
   const std::vector<int64_t> tokens = {in.x.dim[0], hidden};
   const std::vector<int64_t> rows = dims_of_rows(handle, out.x, hidden);
   if (!tutti::is_computed(call->quant)) {
-    TUTTI_TRY(read_array(kDispatch, "in.x", in.x, {}, tokens, &call->in));
+    TUTTI_TRY(read_array(kDispatch, "in.x", in.x, call->work.weighted ? kFloats : kAnyType, tokens,
+                         &call->in));
     return read_array(kDispatch, "out.x", out.x, {in.x.dtype}, rows, &call->out);
   }
-  TUTTI_TRY(read_array(kDispatch, "in.x", in.x, {tuttiFloat32, tuttiBfloat16, tuttiFloat16}, tokens,
-                       &call->in));
+  TUTTI_TRY(read_array(kDispatch, "in.x", in.x, kFloats, tokens, &call->in));
   if (call->quant == RowQuant::kInt8Token) {
     return read_array(kDispatch, "out.x", out.x, {tuttiInt8}, rows, &call->out);
   }
@@ -174,6 +178,20 @@ Status read_scales(const ExpertHandle& handle, const tuttiEpDispatchIn_t& in,
                     dims_of_rows(handle, out.scale, scales), &call->out_scale);
 }
 
+Status read_weighting(const ExpertHandle& handle, const tuttiEpOpConfig_t& config,
+                      DispatchCall* call) {
+  if (config.weight != TUTTI_EP_WEIGHT_APPLY) return Status();
+  call->work.weighted = true;
+  if (config.dir == TUTTI_EP_BWD && tutti::is_by_expert(handle.shape().layout) &&
+      call->quant == RowQuant::kNone) {
+    return Status();
+  }
+  return error(Code::kInvalidArgument,
+               "%s: TUTTI_EP_WEIGHT_APPLY: expected TUTTI_EP_BWD, a layout by expert and "
+               "TUTTI_EP_QUANT_NONE",
+               kDispatch);
+}
+
 Status read_dispatch(const ExpertHandle& handle, const tuttiEpDispatchIn_t* given_in,
                      const tuttiEpDispatchOut_t* given_out, const tuttiEpOpConfig_t* given_config,
                      DispatchCall* call) {
@@ -188,27 +206,21 @@ Status read_dispatch(const ExpertHandle& handle, const tuttiEpDispatchIn_t* give
   call->work.scales = call->quant != RowQuant::kNone;
   call->work.quantise = tutti::is_computed(call->quant);
   call->work.values = is_given(out.row_weight);
+  TUTTI_TRY(read_weighting(handle, config, call));
   TUTTI_TRY(read_rows(handle, in, out, call));
   TUTTI_TRY(read_scales(handle, in, out, call));
   const auto topk = static_cast<int64_t>(handle.shape().topk);
   TUTTI_TRY(read_values(kDispatch, "in.weight", in.weight, {in.x.dim[0], topk}, &call->in_weight));
   TUTTI_TRY(read_values(kDispatch, "out.row_weight", out.row_weight,
                         dims_of_values(handle, out.row_weight), &call->out_weight));
-  call->work.weighted = config.weight == TUTTI_EP_WEIGHT_APPLY && config.dir == TUTTI_EP_BWD;
-  if (config.weight == TUTTI_EP_WEIGHT_APPLY &&
-      (!call->work.weighted || !tutti::is_by_expert(handle.shape().layout) ||
-       call->quant != RowQuant::kNone)) {
-    return error(Code::kInvalidArgument,
-                 "%s: TUTTI_EP_WEIGHT_APPLY: expected TUTTI_EP_BWD, a layout by expert and "
-                 "TUTTI_EP_QUANT_NONE",
-                 kDispatch);
-  }
   // With APPLY the weights may be there for that alone.
   if (call->work.weighted && call->out_weight.bytes == 0) call->in_weight = {};
   TUTTI_TRY(
       both_or_none(kDispatch, "in.weight and out.row_weight", call->in_weight, call->out_weight));
   call->work.values = call->out_weight.bytes > 0;
-  const size_t bytes = call->in.bytes + call->in_scale.bytes;
+  // As they lie here, and as they travel: a short row can be longer with its scales.
+  const size_t bytes =
+      std::max(call->in.bytes + call->in_scale.bytes, call->out.bytes + call->out_scale.bytes);
   if (bytes <= handle.group_of().config().max_token_bytes) return Status();
   return error(Code::kInvalidArgument,
                "%s: expected rows of at most %llu bytes (max_token_bytes), got %zu", kDispatch,
@@ -251,12 +263,11 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
   call->work.values = is_given(out.slot_value);
   call->work.reduce = config.reduce == TUTTI_EP_REDUCE_SLOT ? tutti::ExpertReduce::kSlot
                                                             : tutti::ExpertReduce::kRank;
-  const std::initializer_list<tuttiDataType_t> floats = {tuttiFloat32, tuttiBfloat16, tuttiFloat16};
   const int64_t hidden = last_dim(out.x);
   const int64_t tokens = out.x.dim[0];
-  TUTTI_TRY(read_array(kCombine, "out.x", out.x, floats, {tokens, hidden}, &call->out));
+  TUTTI_TRY(read_array(kCombine, "out.x", out.x, kFloats, {tokens, hidden}, &call->out));
   TUTTI_TRY(
-      read_array(kCombine, "in.x", in.x, floats, dims_of_rows(handle, in.x, hidden), &call->in));
+      read_array(kCombine, "in.x", in.x, kFloats, dims_of_rows(handle, in.x, hidden), &call->in));
   for (const tuttiEpTensor_t& bias : in.bias) {
     if (!is_given(bias)) continue;
     TUTTI_TRY(read_array(kCombine, "in.bias", bias, {out.x.dtype}, {tokens, hidden},

@@ -69,9 +69,9 @@ void Execution::post_row_receives(const BoundStep& step) {
 
 namespace {
 
-// A fingerprint of rows has in its first byte which messages there are, and of what it is otherwise
-// nobody's business but of those who take part: all ones stand for those who refuse.
-constexpr uint64_t kRefused = (uint64_t{1} << 56) - 1;
+// A fingerprint of rows has in its upper half which messages there are, and in its lower one, which
+// has a zero bit, what they hold: all ones stand there for those who refuse.
+constexpr uint64_t kRefused = UINT32_MAX;
 
 }  // namespace
 

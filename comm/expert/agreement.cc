@@ -31,6 +31,7 @@ ExpertHeader header_of(const ExpertShape& shape, uint32_t tokens, bool weighted,
   h.keep = static_cast<uint8_t>(shape.keep);
   h.pad_to_capacity = shape.pad_to_capacity ? 1 : 0;
   h.weighted = weighted ? 1 : 0;
+  h.zone_rows = has_fixed_zones(shape) ? shape.zone_rows : 0;
   h.most_rows = shape.max_recv_rows > 0 ? shape.max_recv_rows : UINT64_MAX;
   return h;
 }
@@ -67,6 +68,7 @@ Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank) {
       Field{"capacity", mine.capacity, theirs.capacity},
       Field{"keep", mine.keep, theirs.keep},
       Field{"pad_to_capacity", mine.pad_to_capacity, theirs.pad_to_capacity},
+      Field{"slab_rows", mine.zone_rows, theirs.zone_rows},
       Field{"topk_weight given", mine.weighted, theirs.weighted},
   };
   for (const Field& f : fields) {
@@ -118,15 +120,15 @@ uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, co
 }
 
 Status check_headers(const AllCounts& all, int rank, const Status& own) {
-  for (int r = 0; r < all.nranks(); ++r) {
-    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r));
-  }
   if (!own.ok()) return own;
   for (int r = 0; r < all.nranks(); ++r) {
     const uint32_t code = all.of(r).header().code;
     if (code == 0) continue;
     return error(Code::kRemoteError, "rank %d: Prepare has failed there: %s", r,
                  code_name(static_cast<Code>(code)));
+  }
+  for (int r = 0; r < all.nranks(); ++r) {
+    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r));
   }
   return Status();
 }

@@ -27,7 +27,8 @@ struct ExpertHeader {
   uint8_t reserved[3] = {};
   uint64_t most_rows = 0;  // that this rank has room for; UINT64_MAX: whatever comes
   uint64_t mask_epoch = 0;
-  uint64_t reserved2 = 0;
+  uint32_t zone_rows = 0;  // where the layout has such zones, else 0
+  uint32_t reserved2 = 0;
 };
 static_assert(sizeof(ExpertHeader) == 56);
 
@@ -79,9 +80,10 @@ ExpertHeader header_of(const ExpertShape& shape, uint32_t tokens, bool weighted,
 uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
                         int rank);
 
-// Whether what the ranks called fits together and every rank's own arguments were right. Those that
-// differ: kInvalidArgument on all ranks, naming rank and field; a rank's own fault: kRemoteError on
-// the others (`own`: this rank's text for its own).
+// Whether every rank's own arguments were right and what the ranks called fits together. A rank's
+// own fault: kRemoteError on the others (`own`: this rank's text for its own), and nothing else is
+// said of a call that was not read to its end; what differs: kInvalidArgument on all ranks, naming
+// rank and field.
 Status check_headers(const AllCounts& all, int rank, const Status& own);
 // Whether every rank has room for what comes: kInvalidArgument on those that have not, kRemoteError
 // on the others. Masked ranks receive nothing. The first rank in order counts, and oneself before

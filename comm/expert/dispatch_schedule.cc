@@ -79,7 +79,8 @@ class DispatchBuilder {
     }
   }
 
-  // Each row to all its places. A message that cannot be shown lands in the first of them.
+  // Each row to all its places. A message that cannot be shown lands in the first of them; what is
+  // to be multiplied must stay as it is for all of them, and lands in kScratch.
   void scatter(int peer, const Slices::Range& rows, Buffer from, Buffer to) {
     landing_.clear();
     places_.clear();
@@ -88,6 +89,9 @@ class DispatchBuilder {
     uint32_t input;
     if (peer == routed_.rank) {
       input = b_.input(b_.list(from, routed_.arrivals->token.subspan(rows.begin, rows.size())));
+    } else if (weighted) {
+      const auto other = static_cast<uint32_t>(peer < routed_.rank ? peer : peer - 1);
+      input = b_.input(b_.run(Buffer::kScratch, other * work_.slice, rows.size()), peer);
     } else {
       for (uint32_t m = rows.begin; m < rows.end; ++m) landing_.push_back(first_output(m));
       input = b_.input(b_.list(to, landing_), peer);

@@ -39,7 +39,7 @@ struct DispatchWork {
   bool quantise = false;  // rows and scales travel out of kScratch and kScratchSide, by token
   bool scales = false;    // kInputSide to kOutputSide travels as the rows do
   bool values = false;    // kInputValue [T * K] to kOutputValue, one for each assignment
-  bool weighted = false;  // each row times the weight of its assignment
+  bool weighted = false;  // each row times the weight of its assignment; not with quantise, scales
 };
 void build_dispatch(const Routed& routed, const DispatchWork& work, Schedule* out);
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "comm/expert/arrivals.h"
 #include "comm/expert/group.h"
@@ -45,6 +46,7 @@ class ExpertHandle {
   uint64_t dropped = 0;
   uint64_t rows_needed = 0;
   bool prepared = false;
+  uint64_t routing = 0;  // number of the last Prepare among the operations of the group
 
   // Operations that use the tables, queued ones included. Any thread.
   int busy() const { return busy_.load(std::memory_order_acquire); }
@@ -53,9 +55,10 @@ class ExpertHandle {
     group_.begin_use();
   }
   void end_use() {
-    // release: our last use; pairs with the acquire in busy().
-    busy_.fetch_sub(1, std::memory_order_release);
     group_.end_use();
+    // release: our last use, after which another thread may destroy the handle; pairs with the
+    // acquire in busy().
+    busy_.fetch_sub(1, std::memory_order_release);
   }
 
  private:
@@ -63,6 +66,21 @@ class ExpertHandle {
   ExpertGroup& group_;
   const ExpertShape shape_;
   std::unique_ptr<std::byte[]> own_memory_;
+};
+
+// What an operation has of a handle until its end. Thread: as the operation's.
+class HandleUse {
+ public:
+  explicit HandleUse(ExpertHandle& handle) : handle_(&handle) { handle.begin_use(); }
+  ~HandleUse() { end(); }
+  HandleUse(const HandleUse&) = delete;
+  HandleUse& operator=(const HandleUse&) = delete;
+  void end() {
+    if (handle_ != nullptr) std::exchange(handle_, nullptr)->end_use();
+  }
+
+ private:
+  ExpertHandle* handle_;
 };
 
 }  // namespace tutti

@@ -10,12 +10,9 @@ namespace tutti {
 
 PrepareOperation::PrepareOperation(ExpertHandle& handle, PrepareCall call)
     : handle_(handle),
+      use_(handle),
       call_(std::move(call)),
-      exchange_(handle.group().comm(), handle.group().channels()) {
-  handle_.begin_use();
-}
-
-PrepareOperation::~PrepareOperation() { handle_.end_use(); }
+      exchange_(handle.group().comm(), handle.group().channels()) {}
 
 std::string PrepareOperation::describe() const {
   return "expert prepare of " + std::to_string(call_.ids.tokens) + " tokens (call " +
@@ -40,6 +37,7 @@ OpHeader PrepareOperation::header() {
 Status PrepareOperation::begin() {
   sequence_ = handle_.group().next_sequence();
   handle_.prepared = false;
+  handle_.routing = sequence_;
   route();
   return gather();
 }

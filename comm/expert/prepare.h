@@ -46,7 +46,6 @@ class PrepareOperation final : public Operation {
  public:
   // The handle counts this operation as busy from now on.
   PrepareOperation(ExpertHandle& handle, PrepareCall call);
-  ~PrepareOperation() override;
 
   Status begin() override;
   Progress advance() override;
@@ -55,6 +54,7 @@ class PrepareOperation final : public Operation {
   int waiting_for() const override { return exchange_.execution().waiting_for(); }
   std::string describe() const override;
   Status outcome() const override { return outcome_; }
+  void let_go() override { use_.end(); }
 
  private:
   enum class Stage : uint8_t { kCounts, kCountsAgain, kRouted, kDone };
@@ -77,6 +77,7 @@ class PrepareOperation final : public Operation {
   void write_rows_info() const;
 
   ExpertHandle& handle_;
+  HandleUse use_;
   PrepareCall call_;
   Exchange exchange_;
   Stage stage_ = Stage::kCounts;

@@ -16,11 +16,16 @@ void lay_out_by_expert(const Arrivals& arrivals, RowsOfArrivals* out) {
 
 }  // namespace
 
-uint64_t zone_rows(const ExpertShape& shape, uint64_t count) {
-  if (shape.layout == ExpertLayout::kExpertSlab) return shape.zone_rows;
+bool has_fixed_zones(const ExpertShape& shape) {
   const bool per_expert =
       shape.cap == ExpertCap::kExpertPerSource || shape.cap == ExpertCap::kExpertGlobal;
-  if (shape.pad_to_capacity && per_expert) count = std::max<uint64_t>(count, shape.zone_rows);
+  return shape.layout == ExpertLayout::kExpertSlab ||
+         (shape.layout == ExpertLayout::kExpertMajor && shape.pad_to_capacity && per_expert);
+}
+
+uint64_t zone_rows(const ExpertShape& shape, uint64_t count) {
+  if (shape.layout == ExpertLayout::kExpertSlab) return shape.zone_rows;
+  if (has_fixed_zones(shape)) count = std::max<uint64_t>(count, shape.zone_rows);
   return (count + shape.alignment - 1) / shape.alignment * shape.alignment;
 }
 

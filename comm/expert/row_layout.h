@@ -18,6 +18,9 @@ struct RowsOfArrivals {
   uint64_t num_rows = 0;      // N, padding included
 };
 
+// Whether zones have shape.zone_rows rows, or at least as many.
+bool has_fixed_zones(const ExpertShape& shape);
+
 // Rows of the zone of a local expert with `count` assignments, in layouts by expert.
 uint64_t zone_rows(const ExpertShape& shape, uint64_t count);
 

@@ -6,11 +6,8 @@
 
 namespace tutti {
 
-RowOperation::RowOperation(ExpertHandle& handle, const char* name) : handle_(handle), name_(name) {
-  handle_.begin_use();
-}
-
-RowOperation::~RowOperation() { handle_.end_use(); }
+RowOperation::RowOperation(ExpertHandle& handle, const char* name)
+    : handle_(handle), use_(handle), name_(name) {}
 
 std::string RowOperation::describe() const {
   return std::string(name_) + " of " + std::to_string(handle_.tokens) + " tokens (call " +
@@ -67,8 +64,10 @@ Status RowOperation::begin() {
   if (bytes_written() * static_cast<uint64_t>(comm().nranks()) > comm().parts().cache_bytes) {
     how.stores = Stores::kStreaming;
   }
-  // As Execution::refuse() wants it: the low bytes are never all ones.
-  const uint64_t fingerprint = uint64_t{traffic()} << 56 | fingerprint_of_call() >> 9;
+  // As Execution::refuse() wants it. The messages follow from the routing, too: handles have no
+  // names that all ranks know.
+  const uint64_t messages = uint64_t{traffic()} << 24 | (handle_.routing & 0xffffff);
+  const uint64_t fingerprint = messages << 32 | fingerprint_of_call() >> 33;
   runner.execution.start(&runner.plan, refused ? RunBuffers() : buffers(),
                          comm().header(sequence_, fingerprint), how, &comm().device(),
                          &comm().gate());
@@ -108,7 +107,7 @@ Operation::Progress RowOperation::advance() {
       return Progress::kBlocked;
     case Execution::State::kMismatch:
       failure_ = error(Code::kMismatch,
-                       "%s: expected %s on all ranks, rank %d called "
+                       "%s: expected %s on all ranks, with the same routing; rank %d called "
                        "something else",
                        comm().who().c_str(), describe().c_str(), execution.surprise().peer);
       return Progress::kFailed;
@@ -160,13 +159,16 @@ Status DispatchOperation::check() {
   const uint64_t tokens = handle().tokens;
   const uint64_t rows = handle().tables.rows.num_rows;
   const uint64_t values = tokens * handle().shape().topk;
-  return check_rows("tuttiEpDispatch",
-                    {{"in.x", &call_.in, tokens},
-                     {"in.scale", &call_.in_scale, tokens},
-                     {"in.weight", &call_.in_weight, values},
-                     {"out.x", &call_.out, rows},
-                     {"out.scale", &call_.out_scale, rows},
-                     {"out.row_weight", &call_.out_weight, values_of_rows(handle())}});
+  TUTTI_TRY(check_rows("tuttiEpDispatch",
+                       {{"in.x", &call_.in, tokens},
+                        {"in.scale", &call_.in_scale, tokens},
+                        {"in.weight", &call_.in_weight, values},
+                        {"out.x", &call_.out, rows},
+                        {"out.scale", &call_.out_scale, rows},
+                        {"out.row_weight", &call_.out_weight, values_of_rows(handle())}}));
+  if (!call_.work.weighted || handle().weighted) return Status();
+  return error(Code::kInvalidUsage,
+               "tuttiEpDispatch: TUTTI_EP_WEIGHT_APPLY: expected weights given to Prepare");
 }
 
 void DispatchOperation::build(bool refused, Schedule* out) {

@@ -43,7 +43,6 @@ struct CombineCall {
 
 class RowOperation : public Operation {
  public:
-  ~RowOperation() override;
   RowOperation(const RowOperation&) = delete;
   RowOperation& operator=(const RowOperation&) = delete;
 
@@ -54,6 +53,7 @@ class RowOperation : public Operation {
   int waiting_for() const override { return execution().waiting_for(); }
   std::string describe() const override;
   Status outcome() const override { return outcome_; }
+  void let_go() override { use_.end(); }
 
  protected:
   // `name`: of static storage. The handle counts this operation as busy from now on.
@@ -79,6 +79,7 @@ class RowOperation : public Operation {
   Status heard() const;
 
   ExpertHandle& handle_;
+  HandleUse use_;
   const char* const name_;
   uint64_t sequence_ = 0;
   bool begun_ = false;  // there is something to run

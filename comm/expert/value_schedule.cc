@@ -94,16 +94,20 @@ void build_values(const Routed& routed, bool back, RowBuilder* builder) {
     const int peer = recv_peer(routed.rank, i, routed.nranks);
     (back ? departing : arriving)(routed, peer, &to);
     if (to.empty()) continue;
+    const auto count = static_cast<uint32_t>(to.size());
     b.begin(RowKernel::kCopy);
     uint32_t input;
     if (peer == routed.rank) {
       (back ? arriving : departing)(routed, peer, &from);
       input = b.input(b.list(Buffer::kInputValue, from));
     } else {
-      input = b.input(b.list(Buffer::kOutputValue, to), peer);
+      // Where the transport cannot show it, it lands in one piece: its places may be many more than
+      // a transport takes.
+      input = b.input(b.run(Buffer::kScratchValue, packed, count), peer);
+      packed += count;
     }
     b.output(b.list(Buffer::kOutputValue, to));
-    copy_in_order(b, input, to.size());
+    copy_in_order(b, input, count);
     b.end();
   }
   (back ? left_at_tokens : left_at_rows)(routed, &to);

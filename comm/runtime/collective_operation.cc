@@ -84,7 +84,6 @@ Operation::Progress CollectiveOperation::advance() {
   return Progress::kFailed;
 }
 
-Status CollectiveOperation::failure() const { return begun && !result.ok() ? result : failure_; }
 Status CollectiveOperation::health(int* peer) const { return comm_.execution().health(peer); }
 int CollectiveOperation::waiting_for() const { return comm_.execution().waiting_for(); }
 

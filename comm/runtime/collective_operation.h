@@ -20,7 +20,7 @@ class CollectiveOperation final : public Operation {
 
   Status begin() override;
   Progress advance() override;
-  Status failure() const override;
+  Status failure() const override { return failure_; }
   Status health(int* peer) const override;
   int waiting_for() const override;
   std::string describe() const override;

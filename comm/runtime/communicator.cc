@@ -198,7 +198,7 @@ Status Communicator::run(CollectiveCall&& call) {
       const Operation::Progress progress = step(operation);
       if (progress == Operation::Progress::kDone) return Status();
       if (progress == Operation::Progress::kFailed) {
-        end(operation.failure(), true);
+        end(operation.why_failed(), true);
         return error();
       }
       transport().progress();
@@ -255,7 +255,7 @@ void Communicator::poll() {
   transport().progress();
   Operation* failed = sequencer_.advance();
   count_pending();
-  if (failed != nullptr) end(failed->failure(), true);
+  if (failed != nullptr) end(failed->why_failed(), true);
 }
 
 }  // namespace tutti

@@ -29,7 +29,7 @@ class Operation {
   virtual ~Operation() = default;
   virtual Status begin() { return Status(); }
   virtual Progress advance() = 0;
-  // After kFailed: what ends the communicator.
+  // After advance() has said kFailed: what ends the communicator.
   virtual Status failure() const = 0;
   // Why no progress is possible any more, with the rank whose end it is in `peer`; else ok.
   virtual Status health(int* peer) const = 0;
@@ -40,7 +40,13 @@ class Operation {
   // The collective's number among those of its communicator, or -1.
   virtual int64_t sequence() const { return -1; }
   virtual void set_sequence(uint64_t /*number*/) {}  // when it enters the order
+  // It has ended: what it holds of others is theirs again before anybody can know. Its destructor
+  // comes later.
+  virtual void let_go() {}
   virtual uint64_t fingerprint() const { return 0; }
+
+  // What ends the communicator, whether begin() or advance() has failed.
+  Status why_failed() const { return begun && !result.ok() ? result : failure(); }
 
   bool begun = false;
   int64_t deadline_ns = 0;  // 0: not started to wait
@@ -51,6 +57,7 @@ class Operation {
 
   void finish(Status status) {
     result = std::move(status);
+    let_go();
     if (ticket) ticket->finish(result);
     finished.store(true, std::memory_order_release);
   }

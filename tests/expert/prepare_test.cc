@@ -151,6 +151,22 @@ TEST_F(ExpertPrepare, OneRanksFaultIsKnownToAllAndTheGroupGoesOn) {
   });
 }
 
+// Where the others have weights, too: those of the rank at fault have not been looked at.
+TEST_F(ExpertPrepare, OneRanksFaultIsToldBesideWeights) {
+  const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
+  const Team team(2);
+  team.run([&](int rank, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    tuttiEpTensor_t ids = ep_tensor(r.input().ids, {r.input().tokens, p.topk});
+    const tuttiEpTensor_t weights = ep_tensor(r.input().weights, {r.input().tokens, p.topk});
+    if (rank == 1) ids.dtype = tuttiFloat32;
+    EXPECT_TRUE(returns(rank == 1 ? tuttiInvalidArgument : tuttiRemoteError,
+                        tuttiEpPrepare(r.handle, &ids, &weights, nullptr, nullptr)));
+    EXPECT_TRUE(names(last_error(), {rank == 1 ? "topk_idx" : "rank 1"}));
+    EXPECT_TRUE(returns(tuttiSuccess, r.prepare()));
+  });
+}
+
 TEST_F(ExpertPrepare, HandlesThatDifferAreRefusedOnAllRanks) {
   const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
   const Team team(2);
@@ -161,6 +177,27 @@ TEST_F(ExpertPrepare, HandlesThatDifferAreRefusedOnAllRanks) {
     EXPECT_TRUE(returns(tuttiInvalidArgument, r.prepare()));
     EXPECT_TRUE(names(last_error(), {"layout", "same on all ranks"}));
   });
+}
+
+// Each would judge by its own whether the others have room.
+TEST_F(ExpertPrepare, SlabsThatDifferAreRefusedOnAllRanks) {
+  for (const bool slab : {true, false}) {
+    Problem p =
+        oracle::two_ranks(slab ? oracle::Layout::kExpertSlab : oracle::Layout::kExpertMajor);
+    if (!slab) {
+      p.capacity_mode = oracle::CapacityMode::kExpertGlobal;
+      p.capacity = 3;
+      p.pad_to_capacity = true;
+    }
+    const Team team(2, 5);
+    team.run([&](int rank, tuttiComm_t comm) {
+      Problem mine = p;
+      mine.slab_rows = rank == 0 ? 1 : 20;
+      const EpRank r(comm, mine);
+      EXPECT_TRUE(returns(tuttiInvalidArgument, r.prepare()));
+      EXPECT_TRUE(names(last_error(), {"slab_rows", "same on all ranks", "1", "20"}));
+    });
+  }
 }
 
 TEST_F(ExpertPrepare, TooLittleRoomIsToldWithWhatWasNeeded) {
@@ -248,6 +285,31 @@ TEST_F(ExpertPrepare, OnAStream) {
   });
 }
 
+// Once the stream has been waited for nothing holds the handle or the group.
+TEST_F(ExpertPrepare, DestroyedOnceTheStreamIsThrough) {
+  const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
+  const Team team(2);
+  team.run([&](int rank, tuttiComm_t comm) {
+    const oracle::RankInput& input = p.ranks[static_cast<size_t>(rank)];
+    const tuttiEpGroupConfig_t config = ep_group_config(p);
+    const tuttiEpHandleConfig_t shape = ep_handle_config(p);
+    const tuttiEpTensor_t ids = ep_tensor(input.ids, {input.tokens, p.topk});
+    tuttiStream_t stream = nullptr;
+    ASSERT_TRUE(returns(tuttiSuccess, tuttiStreamCreate(&stream)));
+    for (int round = 0; round < 300; ++round) {
+      tuttiEpGroup_t group = nullptr;
+      tuttiEpHandle_t handle = nullptr;
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpGroupCreate(&group, comm, &config)));
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpHandleCreate(&handle, group, &shape, nullptr)));
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpPrepare(handle, &ids, nullptr, nullptr, stream)));
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiStreamSynchronize(stream)));
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpHandleDestroy(handle)));
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpGroupDestroy(group)));
+    }
+    EXPECT_TRUE(returns(tuttiSuccess, tuttiStreamDestroy(stream)));
+  });
+}
+
 // Other operations of the communicator go on beside it.
 TEST_F(ExpertPrepare, BesideCollectives) {
   const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
@@ -271,6 +333,28 @@ TEST_F(ExpertPrepare, BesideCollectives) {
       EXPECT_EQ(value, 1.0f);
       EXPECT_EQ(r.info().recv_rows, 3);
     }
+  });
+}
+
+// It would wait for what begins only when the group ends.
+TEST_F(ExpertPrepare, InfoInsideAGroupIsRefused) {
+  const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
+  const Team team(2);
+  team.run([&](int, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    tuttiEpHandleInfo_t info = {};
+    info.hdr = TUTTI_EP_HDR(tuttiEpHandleInfo_t);
+    ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
+    ASSERT_TRUE(returns(tuttiSuccess, tuttiGroupStart()));
+    EXPECT_TRUE(returns(tuttiSuccess, tuttiEpHandleGetInfo(r.handle, &info)))
+        << "nothing to wait for";
+    EXPECT_TRUE(returns(tuttiSuccess, tuttiGroupEnd()));
+    ASSERT_TRUE(returns(tuttiSuccess, tuttiGroupStart()));
+    EXPECT_TRUE(returns(tuttiSuccess, r.prepare()));
+    EXPECT_TRUE(returns(tuttiInvalidUsage, tuttiEpHandleGetInfo(r.handle, &info)));
+    EXPECT_TRUE(names(last_error(), {"tuttiEpHandleGetInfo", "tuttiGroupEnd"}));
+    EXPECT_TRUE(returns(tuttiInvalidUsage, tuttiGroupEnd())) << "nothing of the group has happened";
+    EXPECT_TRUE(returns(tuttiSuccess, r.prepare()));
   });
 }
 

@@ -54,10 +54,22 @@ void run_seeds(Case run_case) {
 }
 
 TEST(ExpertRanks, DispatchAsTheOracleSays) { run_seeds(expect_dispatched); }
+TEST(ExpertRanks, WeightedDispatchAsTheOracleSays) {
+  run_seeds([](const RunRanks& run, const oracle::Problem& p, uint64_t seed) {
+    if (p.has_expert_rows()) expect_weighted(run, p, seed);
+  });
+}
 TEST(ExpertRanks, QuantisedDispatchAsTheOracleSays) { run_seeds(expect_quantised); }
 TEST(ExpertRanks, CombineAsTheOracleSays) { run_seeds(expect_combined); }
 TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
 TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
+
+TEST(ExpertRanks, ManyValues) {
+  for (const oracle::Layout layout : {oracle::Layout::kFlat, oracle::Layout::kExpertMajor}) {
+    expect_dispatched(run_here, many_values_problem(layout), 20);
+    expect_combined(run_here, many_values_problem(layout), 20);
+  }
+}
 
 }  // namespace
 }  // namespace tutti

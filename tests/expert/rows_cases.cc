@@ -1,6 +1,5 @@
 #include "tests/expert/rows_cases.h"
 
-#include <algorithm>
 #include <cstring>
 #include <gtest/gtest.h>
 
@@ -55,6 +54,25 @@ Problem rows_problem(uint64_t seed) {
   Problem p = oracle::random_problem(seed, limits);
   if (p.layout == oracle::Layout::kExpertSlab) {
     p.slab_rows = p.nranks() * p.max_tokens * p.topk;
+  }
+  return p;
+}
+
+Problem many_values_problem(oracle::Layout layout) {
+  constexpr int64_t kTokens = 1500;
+  Problem p;
+  p.topk = 2;
+  p.max_tokens = kTokens;
+  p.num_experts = 4;
+  p.layout = layout;
+  p.ranks.resize(2);
+  oracle::Random random{1};
+  for (oracle::RankInput& rank : p.ranks) {
+    rank.tokens = kTokens;
+    for (int64_t i = 0; i < kTokens * p.topk; ++i) {
+      rank.ids.push_back(i % 2 == 0 ? random.below(2) : 2 + random.below(2));
+      rank.weights.push_back(random.normal());
+    }
   }
   return p;
 }
@@ -149,6 +167,49 @@ void expect_dispatched(const RunRanks& run, const Problem& p, uint64_t seed) {
       EXPECT_EQ(values, expected_values);
       if (testing::Test::HasFailure()) return;
     }
+  });
+}
+
+namespace {
+
+// Sums start at +0, so that no product is -0.
+void drop_signs_of_zeros(tuttiDataType_t dtype, Bytes* rows) {
+  const size_t bytes = oracle::bytes_of(dtype);
+  for (size_t at = 0; at + bytes <= rows->size(); at += bytes) {
+    if (oracle::load(dtype, &(*rows)[at]) == 0) oracle::store(dtype, &(*rows)[at], 0);
+  }
+}
+
+}  // namespace
+
+void expect_weighted(const RunRanks& run, const Problem& p, uint64_t seed) {
+  const tuttiDataType_t types[] = {tuttiBfloat16, tuttiFloat16, tuttiFloat32};
+  const int64_t widths[] = {1, 33, 3000};
+  const tuttiDataType_t dtype = types[seed % 3];
+  const int64_t hidden = widths[seed / 3 % 3];
+  const Prepared want = oracle::prepare(p);
+  oracle::Random random{seed};
+  std::vector<Bytes> x;
+  std::vector<std::vector<float>> weights;
+  for (const oracle::RankInput& rank : p.ranks) {
+    x.push_back(random_rows(rank.tokens, hidden, dtype, random));
+    weights.push_back(rank.weights);
+  }
+  on_prepared(run, p, want, [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
+    const auto local = static_cast<int64_t>(layout.expert_count.size());
+    const size_t row_bytes = static_cast<size_t>(hidden) * oracle::bytes_of(dtype);
+    Bytes expected(static_cast<size_t>(layout.rows + kSpare) * row_bytes, kCanary);
+    const Area in(x[i], (seed + i) % 2 == 0);
+    const Area out(expected, (seed + i) % 3 == 0);
+    oracle::write_weighted_rows(p, layout, x, dtype, hidden, weights, expected);
+    drop_signs_of_zeros(dtype, &expected);
+    EpDispatch op;
+    op.config.dir = TUTTI_EP_BWD;
+    op.config.weight = TUTTI_EP_WEIGHT_APPLY;
+    op.in.x = ep_tensor(in.data(), dtype, {r.input().tokens, hidden});
+    op.out.x = rows_tensor(p, local, out, dtype, layout.rows, hidden);
+    ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
+    EXPECT_TRUE(out.holds(expected));
   });
 }
 
@@ -281,104 +342,6 @@ void expect_combined(const RunRanks& run, const Problem& p, uint64_t seed) {
     EXPECT_TRUE(out.holds(guarded));
     if (seed % 4 < 2) {
       EXPECT_EQ(slots, expected_values[i]);
-    }
-  });
-}
-
-// All ranks have rows for each other, several slices of them.
-Problem refusal_problem() {
-  Problem p;
-  p.topk = 3;
-  p.max_tokens = 700;
-  p.num_experts = 3;
-  p.layout = oracle::Layout::kExpertMajor;
-  p.ranks.resize(3);
-  for (oracle::RankInput& rank : p.ranks) {
-    rank.tokens = p.max_tokens;
-    for (int64_t t = 0; t < rank.tokens; ++t) {
-      for (int64_t k = 0; k < 3; ++k) {
-        rank.ids.push_back(k);
-        rank.weights.push_back(1);
-      }
-    }
-  }
-  return p;
-}
-
-namespace {
-constexpr int64_t kHidden = 6;
-}  // namespace
-
-void expect_dispatch_refused(const RunRanks& run) {
-  const Problem p = refusal_problem();
-  run(3, [&](int rank, tuttiComm_t comm) {
-    const EpRank r(comm, p);
-    ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
-    const std::vector<float> x(static_cast<size_t>(p.max_tokens * kHidden), 1);
-    std::vector<float> out(static_cast<size_t>(3 * p.max_tokens * kHidden), 0);
-    const std::vector<float> scales(static_cast<size_t>(3 * p.max_tokens), 0);
-    EpDispatch right;
-    right.in.x = ep_tensor(x, {p.max_tokens, kHidden});
-    right.out.x = ep_tensor(out, {3 * p.max_tokens, kHidden});
-    const auto expect = [&](tuttiResult_t here, tuttiResult_t there, const EpDispatch& wrong) {
-      const EpDispatch& op = rank == 1 ? wrong : right;
-      EXPECT_TRUE(returns(rank == 1 ? here : there, op.run(r.handle)));
-      std::fill(out.begin(), out.end(), 0.0f);
-      ASSERT_TRUE(returns(tuttiSuccess, right.run(r.handle)));
-      EXPECT_EQ(std::count(out.begin(), out.end(), 1.0f), static_cast<ptrdiff_t>(out.size()));
-    };
-    EpDispatch wrong = right;
-    wrong.out.x = ep_tensor(out, {3 * p.max_tokens - 1, kHidden});  // too short for what comes
-    expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-    wrong = right;
-    wrong.in.x.data = nullptr;
-    expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-    wrong = right;
-    wrong.out.x.dtype = tuttiInt32;
-    expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-    wrong = right;
-    wrong.in.x.dim[0] = p.max_tokens - 1;
-    expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-    // The same bytes of another type; and other rows.
-    wrong = right;
-    wrong.in.x.dtype = wrong.out.x.dtype = tuttiInt32;
-    expect(tuttiInvalidArgument, tuttiInvalidArgument, wrong);
-    wrong = right;
-    wrong.in.x.dim[1] = wrong.out.x.dim[1] = kHidden - 1;
-    expect(tuttiInvalidArgument, tuttiInvalidArgument, wrong);
-  });
-}
-
-void expect_combine_refused(const RunRanks& run) {
-  const Problem p = refusal_problem();
-  run(3, [&](int rank, tuttiComm_t comm) {
-    const EpRank r(comm, p);
-    ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
-    const std::vector<float> rows(static_cast<size_t>(3 * p.max_tokens * kHidden), 1);
-    std::vector<float> y(static_cast<size_t>(p.max_tokens * kHidden), 0);
-    for (const tuttiEpReduce_t reduce : {TUTTI_EP_REDUCE_RANK, TUTTI_EP_REDUCE_SLOT}) {
-      EpCombine right;
-      right.config.reduce = reduce;
-      right.in.x = ep_tensor(rows, {3 * p.max_tokens, kHidden});
-      right.out.x = ep_tensor(y, {p.max_tokens, kHidden});
-      const auto expect = [&](tuttiResult_t here, tuttiResult_t there, const EpCombine& wrong) {
-        const EpCombine& op = rank == 2 ? wrong : right;
-        EXPECT_TRUE(returns(rank == 2 ? here : there, op.run(r.handle)));
-        ASSERT_TRUE(returns(tuttiSuccess, right.run(r.handle)));
-        EXPECT_EQ(std::count(y.begin(), y.end(), 3.0f), static_cast<ptrdiff_t>(y.size()));
-      };
-      EpCombine wrong = right;
-      wrong.in.x.dim[0] = 5;
-      expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-      wrong = right;
-      wrong.out.x.dim[0] = 5;
-      expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-      wrong = right;
-      wrong.config.partial = tuttiBool;
-      expect(tuttiInvalidArgument, tuttiRemoteError, wrong);
-      wrong = right;
-      wrong.in.x.dtype = tuttiBfloat16;
-      expect(tuttiInvalidArgument, tuttiInvalidArgument, wrong);
     }
   });
 }

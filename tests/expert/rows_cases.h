@@ -43,8 +43,13 @@ struct EpCombine {
 // Random, of few ranks and tokens, all layouts and capacities; never too large for its slabs.
 oracle::Problem rows_problem(uint64_t seed);
 
+// Two ranks with more numbers for each other than a message may have parts.
+oracle::Problem many_values_problem(oracle::Layout layout);
+
 void expect_dispatched(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 void expect_quantised(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
+// Backward: rows times the weights of their assignments. Layouts by expert only.
+void expect_weighted(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 void expect_combined(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 
 // One of three ranks is wrong: what each is told, and that what follows is right.

@@ -23,6 +23,15 @@ TEST_F(ExpertRows, DispatchAsTheOracleSays) {
   }
 }
 
+TEST_F(ExpertRows, WeightedDispatchAsTheOracleSays) {
+  for (uint64_t seed = 1; seed <= 72; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const oracle::Problem p = rows_problem(seed);
+    if (p.has_expert_rows()) expect_weighted(threads_, p, seed);
+    if (HasFailure()) return;
+  }
+}
+
 TEST_F(ExpertRows, QuantisedDispatchAsTheOracleSays) {
   for (uint64_t seed = 1; seed <= 72; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -36,6 +45,57 @@ TEST_F(ExpertRows, CombineAsTheOracleSays) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     expect_combined(threads_, rows_problem(seed), seed);
     if (HasFailure()) return;
+  }
+}
+
+TEST_F(ExpertRows, ManyValues) {
+  for (const oracle::Layout layout : {oracle::Layout::kFlat, oracle::Layout::kExpertMajor}) {
+    expect_dispatched(threads_, many_values_problem(layout), 20);
+    expect_combined(threads_, many_values_problem(layout), 20);
+  }
+}
+
+// What two ranks call at the same place differs: both hear of it, and neither takes wrong data.
+TEST_F(ExpertRows, CallsThatDifferAreAnErrorOnBothRanks) {
+  const oracle::Problem p = oracle::two_ranks(oracle::Layout::kFlat);
+  using Call = std::function<tuttiResult_t(const EpRank&, tuttiEpHandle_t other)>;
+  const std::vector<float> x(64);
+  const auto dispatch = [&](const EpRank& r, tuttiEpHandle_t handle, int64_t hidden, bool values) {
+    EpDispatch op;
+    op.in.x = ep_tensor(x, {r.input().tokens, hidden});
+    op.out.x = ep_tensor(x, {8, hidden});
+    if (values) op.in.weight = ep_tensor(x, {r.input().tokens, 2});
+    if (values) op.out.row_weight = ep_tensor(x, {8, 2});
+    return op.run(handle);
+  };
+  const auto combine = [&](const EpRank& r, tuttiDataType_t partial) {
+    EpCombine op;
+    op.in.x = ep_tensor(x, {8, 2});
+    op.out.x = ep_tensor(x, {r.input().tokens, 2});
+    op.config.partial = partial;
+    return op.run(r.handle);
+  };
+  const Call plain = [&](const EpRank& r, auto) { return dispatch(r, r.handle, 2, false); };
+  const Call others[] = {
+      [&](const EpRank& r, tuttiEpHandle_t other) { return dispatch(r, other, 2, false); },
+      [&](const EpRank& r, auto) { return dispatch(r, r.handle, 2, true); },
+      [&](const EpRank& r, auto) { return combine(r, tuttiFloat32); },
+      [&](const EpRank& r, auto) { return r.prepare(); },
+  };
+  for (size_t i = 0; i < std::size(others); ++i) {
+    SCOPED_TRACE("call " + std::to_string(i));
+    const Team team(2, 20);
+    team.run([&](int rank, tuttiComm_t comm) {
+      const EpRank r(comm, p);
+      ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
+      const tuttiEpHandleConfig_t shape = ep_handle_config(p);
+      tuttiEpHandle_t other = nullptr;
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpHandleCreate(&other, r.group, &shape, nullptr)));
+      const tuttiEpTensor_t ids = ep_tensor(r.input().ids, {r.input().tokens, p.topk});
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpPrepare(other, &ids, nullptr, nullptr, nullptr)));
+      EXPECT_TRUE(returns(tuttiMismatch, rank == 0 ? plain(r, other) : others[i](r, other)));
+      EXPECT_TRUE(returns(tuttiSuccess, tuttiEpHandleDestroy(other)));
+    });
   }
 }
 
@@ -95,6 +155,67 @@ TEST_F(ExpertRows, AnotherOperationEndsTheCommunicator) {
       result = op.run(r.handle);
     }
     EXPECT_TRUE(result == tuttiMismatch || result == tuttiRemoteError) << last_error();
+  });
+}
+
+TEST_F(ExpertRows, WeightsThatNobodyHasAreRefused) {
+  const oracle::Problem p = oracle::two_ranks(oracle::Layout::kExpertMajor);
+  const Team team(2);
+  team.run([&](int, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    const tuttiEpTensor_t ids = ep_tensor(r.input().ids, {r.input().tokens, p.topk});
+    ASSERT_TRUE(returns(tuttiSuccess, tuttiEpPrepare(r.handle, &ids, nullptr, nullptr, nullptr)));
+    const std::vector<float> x(32);
+    EpDispatch op;
+    op.config.dir = TUTTI_EP_BWD;
+    op.config.weight = TUTTI_EP_WEIGHT_APPLY;
+    op.in.x = ep_tensor(x, {r.input().tokens, 2});
+    op.out.x = ep_tensor(x, {16, 2});
+    EXPECT_TRUE(returns(tuttiInvalidUsage, op.run(r.handle)));
+    EXPECT_TRUE(names(last_error(), {"tuttiEpDispatch", "weights", "Prepare"}));
+    ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
+    op.in.x.dtype = op.out.x.dtype = tuttiInt32;
+    EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle))) << "numbers cannot be multiplied";
+    EXPECT_TRUE(names(last_error(), {"in.x", "f32"}));
+  });
+}
+
+// A row of one bf16 travels as one byte and a scale of four.
+TEST_F(ExpertRows, RowsThatGrowWithTheirScalesHaveRoomOrAreRefused) {
+  oracle::Problem p;
+  p.topk = 1;
+  p.max_tokens = 3000;
+  p.num_experts = 1;
+  p.ranks.resize(1);
+  p.ranks[0] = {p.max_tokens, std::vector<int64_t>(3000, 0), {}};
+  const Team team(1);
+  team.run([&](int, tuttiComm_t comm) {
+    for (const int64_t most : {2, 4, 5}) {
+      tuttiEpGroupConfig_t config = ep_group_config(p);
+      config.max_token_bytes = most;
+      tuttiEpGroup_t group = nullptr;
+      tuttiEpHandle_t handle = nullptr;
+      const tuttiEpHandleConfig_t shape = ep_handle_config(p);
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpGroupCreate(&group, comm, &config)));
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpHandleCreate(&handle, group, &shape, nullptr)));
+      const tuttiEpTensor_t ids = ep_tensor(p.ranks[0].ids, {p.max_tokens, 1});
+      ASSERT_TRUE(returns(tuttiSuccess, tuttiEpPrepare(handle, &ids, nullptr, nullptr, nullptr)));
+      const std::vector<float> x(3000);
+      const std::vector<float> q(3000);
+      EpDispatch op;
+      op.config.quant = TUTTI_EP_QUANT_INT8_TOKEN;
+      op.in.x = ep_tensor(x.data(), tuttiBfloat16, {p.max_tokens, 1});
+      op.out.x = ep_tensor(q.data(), tuttiInt8, {p.max_tokens, 1});
+      const std::vector<float> scale(3000, -7);
+      op.out.scale = ep_tensor(scale, {p.max_tokens, 1});
+      EXPECT_TRUE(returns(most < 5 ? tuttiInvalidArgument : tuttiSuccess, op.run(handle)));
+      if (most < 5) {
+        EXPECT_TRUE(names(last_error(), {"max_token_bytes", "got 5"}));
+      }
+      EXPECT_EQ(scale.back(), most < 5 ? -7 : 0);
+      EXPECT_TRUE(returns(tuttiSuccess, tuttiEpHandleDestroy(handle)));
+      EXPECT_TRUE(returns(tuttiSuccess, tuttiEpGroupDestroy(group)));
+    }
   });
 }
 

@@ -98,8 +98,8 @@ void expect_right(const Problem& p, const Prepared& want, bool back,
   EXPECT_FALSE(defect.has_value()) << describe(*defect);
 }
 
-RowPromise dispatched(RowExpressions& say, const Problem& p, const Prepared& want, bool quantised,
-                      int rank, Buffer buffer, uint32_t row) {
+RowPromise dispatched(RowExpressions& say, const Problem& p, const Prepared& want,
+                      const DispatchWork& work, int rank, Buffer buffer, uint32_t row) {
   const oracle::RankLayout& layout = want.layouts[static_cast<size_t>(rank)];
   if (buffer == Buffer::kOutputValue) {
     const auto topk = static_cast<uint32_t>(p.topk);
@@ -116,9 +116,14 @@ RowPromise dispatched(RowExpressions& say, const Problem& p, const Prepared& wan
   if (at.fill == Fill::kZero) return RowPromise::holds(say.zero());
   if (at.fill == Fill::kUntouched) return RowPromise::untouched();
   const bool side = buffer == Buffer::kOutputSide;
-  const Value source = say.row(at.src, side && !quantised ? Buffer::kInputSide : Buffer::kInput,
+  const Value source = say.row(at.src, side && !work.quantise ? Buffer::kInputSide : Buffer::kInput,
                                static_cast<uint32_t>(at.token));
-  if (!quantised) return RowPromise::holds(source);
+  if (work.weighted) {
+    const std::vector<float>& weights = p.ranks[static_cast<size_t>(at.src)].weights;
+    return RowPromise::holds(
+        say.sum({{source, weights[static_cast<size_t>(at.token * p.topk + at.k)]}}));
+  }
+  if (!work.quantise) return RowPromise::holds(source);
   return RowPromise::holds(side ? say.scales(source) : say.quantised(source));
 }
 
@@ -133,6 +138,7 @@ TEST(ExpertSchedule, DispatchBringsEveryRowWhereItBelongs) {
     work.quantise = seed % 3 == 0;
     work.scales = work.quantise || seed % 3 == 1;
     work.values = seed % 2 == 0;
+    work.weighted = p.has_expert_rows() && !work.scales;
     expect_right(
         p, want, false,
         [&](int rank, Schedule* out) { build_dispatch(simulated.routed(rank), work, out); },
@@ -141,7 +147,7 @@ TEST(ExpertSchedule, DispatchBringsEveryRowWhereItBelongs) {
                              (buffer == Buffer::kOutputSide && work.scales) ||
                              (buffer == Buffer::kOutputValue && work.values);
           if (!moved) return RowPromise::anything();
-          return dispatched(say, p, want, work.quantise, rank, buffer, row);
+          return dispatched(say, p, want, work, rank, buffer, row);
         },
         kFewestSlots);
     if (testing::Test::HasFailure()) return;

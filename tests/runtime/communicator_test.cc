@@ -189,6 +189,29 @@ TEST_F(CommunicatorTest, LostMessage) {
   });
 }
 
+// What begin() says is what everybody hears: it is not lost because advance() was never called.
+class Unbegun final : public Operation {
+ public:
+  Status begin() override { return error(Code::kOutOfMemory, "no room to begin"); }
+  Progress advance() override { return Progress::kDone; }
+  Status failure() const override { return Status(); }
+  Status health(int* /*peer*/) const override { return Status(); }
+  int waiting_for() const override { return -1; }
+  std::string describe() const override { return "unbegun"; }
+};
+
+TEST_F(CommunicatorTest, OperationThatCannotBegin) {
+  make(2, {FaultOptions{}});
+  Unbegun operation;
+  at(0).enqueue({Order::Kind::kExpert, 0, 0}, &operation);
+  EXPECT_EQ(at(0).wait(operation).code(), Code::kOutOfMemory);
+  EXPECT_EQ(at(0).error().code(), Code::kOutOfMemory);
+  std::vector<int32_t> data(1);
+  const Status there = at(1).run(sum(data));
+  EXPECT_EQ(there.code(), Code::kRemoteError);
+  EXPECT_NE(there.text().find("no room to begin"), std::string::npos) << there.text();
+}
+
 // A rank that dies in the middle of anything: the others end, none with wrong data.
 TEST_F(CommunicatorTest, RankThatDiesAnywhere) {
   for (int n : {2, 3, 4}) {

@@ -15,6 +15,9 @@ class Scripted final : public Operation {
  public:
   Scripted(Journal& journal, std::string name) : journal_(journal), name_(std::move(name)) {}
   ~Scripted() override { journal_.push_back("free " + name_); }
+  void let_go() override {
+    if (lets_go) journal_.push_back("let go " + name_);
+  }
   Status begin() override {
     journal_.push_back("begin " + name_);
     return begin_result;
@@ -27,6 +30,7 @@ class Scripted final : public Operation {
 
   Progress next = Progress::kBlocked;
   Status begin_result;
+  bool lets_go = false;
 
  private:
   Journal& journal_;
@@ -160,6 +164,31 @@ TEST(Sequencer, StreamsHoldBackAndAreLetGo) {
   EXPECT_EQ(running, 1);
   sequencer.cancel(error(Code::kAborted, "abort"));
   EXPECT_EQ(ends, (std::vector<Code>{Code::kOk, Code::kAborted}));
+}
+
+// Who waits for the stream may destroy at once what the operation has used.
+TEST(Sequencer, LetsGoBeforeTheStreamGoesOn) {
+  class Witness final : public StreamTicket {
+   public:
+    explicit Witness(Journal& journal) : journal_(journal) {}
+    bool ready() override { return true; }
+    void finish(const Status& /*result*/) override { journal_.push_back("stream goes on"); }
+
+   private:
+    Journal& journal_;
+  };
+  for (const bool cancelled : {false, true}) {
+    Journal journal;
+    Sequencer sequencer;
+    auto a = std::make_unique<Scripted>(journal, "a");
+    a->lets_go = true;
+    a->ticket = std::make_unique<Witness>(journal);
+    a->next = cancelled ? Operation::Progress::kBlocked : Operation::Progress::kDone;
+    sequencer.push(kCollectives, std::move(a));
+    EXPECT_EQ(sequencer.advance(), nullptr);
+    if (cancelled) sequencer.cancel(error(Code::kAborted, "over"));
+    EXPECT_EQ(journal, (Journal{"begin a", "let go a", "stream goes on", "free a"}));
+  }
 }
 
 }  // namespace

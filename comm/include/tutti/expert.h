@@ -194,8 +194,8 @@ typedef struct {
   tuttiEpHdr_t hdr;
   tuttiEpTensor_t x;      /* [T, H]; backward: the gradient of the combined output */
   tuttiEpTensor_t scale;  /* [T, S] of QUANT_FORWARD: any type of 1, 2 or 4 bytes */
-  tuttiEpTensor_t weight; /* f32 [T, K]: carried to row_weight; with WEIGHT_APPLY, backward, rows
-                             are multiplied by it */
+  tuttiEpTensor_t weight; /* f32 [T, K]: carried to row_weight. WEIGHT_APPLY, backward only,
+                             multiplies rows of floats by the weights given to Prepare */
 } tuttiEpDispatchIn_t;
 
 typedef struct {
