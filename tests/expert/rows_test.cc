@@ -61,17 +61,20 @@ TEST_F(ExpertRows, CallsThatDifferAreAnErrorOnBothRanks) {
   using Call = std::function<tuttiResult_t(const EpRank&, tuttiEpHandle_t other)>;
   const std::vector<float> x(64);
   const auto dispatch = [&](const EpRank& r, tuttiEpHandle_t handle, int64_t hidden, bool values) {
+    const std::vector<float> out(64);
+    const std::vector<float> out_weight(64);
     EpDispatch op;
     op.in.x = ep_tensor(x, {r.input().tokens, hidden});
-    op.out.x = ep_tensor(x, {8, hidden});
+    op.out.x = ep_tensor(out, {8, hidden});
     if (values) op.in.weight = ep_tensor(x, {r.input().tokens, 2});
-    if (values) op.out.row_weight = ep_tensor(x, {8, 2});
+    if (values) op.out.row_weight = ep_tensor(out_weight, {8, 2});
     return op.run(handle);
   };
   const auto combine = [&](const EpRank& r, tuttiDataType_t partial) {
+    const std::vector<float> out(64);
     EpCombine op;
     op.in.x = ep_tensor(x, {8, 2});
-    op.out.x = ep_tensor(x, {r.input().tokens, 2});
+    op.out.x = ep_tensor(out, {r.input().tokens, 2});
     op.config.partial = partial;
     return op.run(r.handle);
   };
@@ -105,23 +108,25 @@ TEST_F(ExpertRows, WhatIsWrongIsSaid) {
   team.run([&](int, tuttiComm_t comm) {
     const EpRank r(comm, p);
     const std::vector<float> x(32);
+    const std::vector<float> out(32);
+    const std::vector<float> y(32);
     EpDispatch op;
     op.in.x = ep_tensor(x, {r.input().tokens, 2});
-    op.out.x = ep_tensor(x, {16, 2});
+    op.out.x = ep_tensor(out, {16, 2});
     EXPECT_TRUE(returns(tuttiInvalidUsage, op.run(r.handle))) << "no routing";
     EXPECT_TRUE(names(last_error(), {"Prepare"}));
     ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
-    op.out.x = ep_tensor(x, {1, 2});
+    op.out.x = ep_tensor(out, {1, 2});
     EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle)));
     EXPECT_TRUE(names(last_error(), {"out.x", "rows"}));
-    op.out.x = ep_tensor(x, {8, 3});
+    op.out.x = ep_tensor(out, {8, 3});
     EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle)));
     EXPECT_TRUE(names(last_error(), {"out.x", "[8, 2]", "[8, 3]"}));
-    op.out.x = ep_tensor(x, {16, 2});
+    op.out.x = ep_tensor(out, {16, 2});
     EXPECT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
     EpCombine back;
     back.in.x = op.out.x;
-    back.out.x = ep_tensor(x, {r.input().tokens, 2});
+    back.out.x = ep_tensor(y, {r.input().tokens, 2});
     back.config.partial = tuttiInt32;
     EXPECT_TRUE(returns(tuttiInvalidArgument, back.run(r.handle)));
     EXPECT_TRUE(names(last_error(), {"partial"}));
