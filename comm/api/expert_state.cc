@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <span>
+#include <string>
 
+#include "comm/base/checked.h"
 #include "comm/base/types.h"
 
 namespace tutti {
@@ -43,43 +47,53 @@ TensorCheck& TensorCheck::types(std::initializer_list<tuttiDataType_t> allowed) 
   return *this;
 }
 
+namespace {
+
+std::string text_of(std::span<const int64_t> dims) {
+  std::string out = "[";
+  for (const int64_t dim : dims) out += (out.size() > 1 ? ", " : "") + std::to_string(dim);
+  return out + "]";
+}
+
+// Bytes of a tensor in which no dimension is less than 1, so that those of its rows are known to
+// fit, too; nothing where that is more than there can be.
+std::optional<int64_t> most_bytes(std::span<const int64_t> dims, size_t element) {
+  size_t bytes = element;
+  for (const int64_t dim : dims) {
+    const auto size = static_cast<size_t>(std::max<int64_t>(dim, 1));
+    if (dim < 0 || !checked_mul(bytes, size, &bytes) || bytes > INT64_MAX) return std::nullopt;
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+}  // namespace
+
 TensorCheck& TensorCheck::dims(const std::vector<int64_t>& dims) {
   if (!status_.ok()) return *this;
-  const auto text = [](const int64_t* dim, size_t n, bool bounds) {
-    std::string out = "[";
-    for (size_t i = 0; i < n; ++i) {
-      if (i > 0) out += ", ";
-      if (bounds && dim[i] < 0) out += ">= ";
-      out += std::to_string(bounds && dim[i] < 0 ? -dim[i] : dim[i]);
-    }
-    return out + "]";
-  };
-  bool fits = tensor_.ndim == static_cast<int32_t>(dims.size());
-  int64_t elements = 1;
-  size_t i = 0;
-  for (const int64_t dim : dims) {
-    if (!fits) break;
-    const int64_t got = tensor_.dim[i++];
-    fits = dim < 0 ? got >= -dim : got == dim;
-    elements *= got;
-  }
-  if (!fits) {
-    const auto n = static_cast<size_t>(std::clamp(tensor_.ndim, 0, 4));
-    status_ =
-        error(Code::kInvalidArgument, "%s: %s: expected dimensions %s, got %s", function_, name_,
-              text(dims.data(), dims.size(), true).c_str(), text(tensor_.dim, n, false).c_str());
+  const std::span<const int64_t> got(tensor_.dim,
+                                     static_cast<size_t>(std::clamp(tensor_.ndim, 0, 4)));
+  const size_t element = size_of(static_cast<DataType>(tensor_.dtype));
+  if (tensor_.ndim != static_cast<int32_t>(dims.size()) || !std::ranges::equal(got, dims)) {
+    status_ = error(Code::kInvalidArgument, "%s: %s: expected dimensions %s, got %s", function_,
+                    name_, text_of(dims).c_str(), text_of(got).c_str());
     return *this;
   }
-  const int64_t last = tensor_.ndim > 0 ? tensor_.dim[tensor_.ndim - 1] : 1;
-  const auto dense = last * static_cast<int64_t>(size_of(static_cast<DataType>(tensor_.dtype)));
+  if (!most_bytes(got, element)) {
+    status_ = error(Code::kInvalidArgument,
+                    "%s: %s: expected dimensions of 0 or more that fit into memory, got %s",
+                    function_, name_, text_of(got).c_str());
+    return *this;
+  }
+  const int64_t dense = (got.empty() ? 1 : got.back()) * static_cast<int64_t>(element);
+  const bool none = std::ranges::find(got, 0) != got.end();
   if (tensor_.row_stride_bytes != 0 && tensor_.row_stride_bytes < dense) {
     status_ =
         error(Code::kInvalidArgument,
               "%s: %s: row_stride_bytes: expected 0 or at least %lld, got %lld", function_, name_,
               static_cast<long long>(dense), static_cast<long long>(tensor_.row_stride_bytes));
-  } else if (elements > 0 && tensor_.data == nullptr) {
-    status_ = error(Code::kInvalidArgument, "%s: %s: data is NULL and there are %lld elements",
-                    function_, name_, static_cast<long long>(elements));
+  } else if (!none && tensor_.data == nullptr) {
+    status_ = error(Code::kInvalidArgument, "%s: %s: data is NULL and the dimensions are %s",
+                    function_, name_, text_of(got).c_str());
   }
   return *this;
 }

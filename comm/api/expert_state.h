@@ -55,7 +55,7 @@ class TensorCheck {
 
   // The type is one of those.
   TensorCheck& types(std::initializer_list<tuttiDataType_t> allowed);
-  // Exactly these dimensions; a negative one: at least its absolute value.
+  // Exactly these dimensions, none of them negative and no more than memory can hold.
   TensorCheck& dims(const std::vector<int64_t>& dims);
   const Status& status() const { return status_; }
   // Bytes from row to row.

@@ -163,6 +163,46 @@ TEST_F(ExpertRows, AnotherOperationEndsTheCommunicator) {
   });
 }
 
+TEST_F(ExpertRows, DimensionsThatCannotBeAreRefused) {
+  const oracle::Problem p = oracle::two_ranks(oracle::Layout::kFlat);
+  const Team team(2);
+  team.run([&](int, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
+    const std::vector<float> x(32);
+    constexpr int64_t kHuge = int64_t{1} << 62;
+    // The bytes of a row of 2^62 + 1 numbers wrap to four.
+    for (const int64_t last : {kHuge, kHuge + 1, INT64_MIN, int64_t{-1}}) {
+      EpDispatch op;
+      op.in.x = ep_tensor(x, {r.input().tokens, last});
+      op.out.x = ep_tensor(x, {8, last});
+      EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle)));
+      EXPECT_TRUE(names(last_error(), {"in.x", std::to_string(last)}));
+      EpCombine back;
+      back.in.x = ep_tensor(x, {8, last});
+      back.out.x = ep_tensor(x, {r.input().tokens, last});
+      EXPECT_TRUE(returns(tuttiInvalidArgument, back.run(r.handle)));
+    }
+    for (const int64_t first : {int64_t{-3}, INT64_MIN, kHuge}) {
+      EpDispatch op;
+      op.in.x = ep_tensor(x, {first, 2});
+      op.out.x = ep_tensor(x, {8, 2});
+      EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle)));
+      op.in.x = ep_tensor(x, {r.input().tokens, 2});
+      op.out.x = ep_tensor(x, {first, 2});
+      EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle)));
+      EXPECT_TRUE(names(last_error(), {"out.x", std::to_string(first)}));
+    }
+    for (const int32_t ndim : {-1, 0, 1, 3, 5}) {
+      EpDispatch op;
+      op.in.x = ep_tensor(x, {r.input().tokens, 2});
+      op.out.x = op.in.x;
+      op.in.x.ndim = ndim;
+      EXPECT_TRUE(returns(tuttiInvalidArgument, op.run(r.handle)));
+    }
+  });
+}
+
 TEST_F(ExpertRows, WeightsThatNobodyHasAreRefused) {
   const oracle::Problem p = oracle::two_ranks(oracle::Layout::kExpertMajor);
   const Team team(2);
