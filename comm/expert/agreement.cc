@@ -90,10 +90,17 @@ Status room_at(const ExpertShape& shape, const Placement& placement, const AllCo
     });
     if (!full.ok()) return full;
   }
+  const uint64_t rows = rows_needed_at(shape, placement, all, rank);
+  // Schedules name rows, and the numbers beside them, in 32 bits.
+  const uint64_t countable = UINT32_MAX / (is_by_expert(shape.layout) ? 1 : shape.topk);
+  if (rows > countable) {
+    return error(Code::kInvalidArgument,
+                 "rank %d: expected at most %llu rows (all that can be counted), got %llu", rank,
+                 static_cast<unsigned long long>(countable), static_cast<unsigned long long>(rows));
+  }
   const bool fixed =
       shape.layout == ExpertLayout::kExpertSlab || shape.layout == ExpertLayout::kRankMajor;
   const uint64_t most = fixed ? UINT64_MAX : all.of(rank).header().most_rows;
-  const uint64_t rows = rows_needed_at(shape, placement, all, rank);
   if (rows <= most) return Status();
   return error(Code::kInvalidArgument,
                "rank %d: expected at most %llu rows (max_recv_rows), got %llu", rank,
