@@ -41,7 +41,9 @@ Status read_ids(const ExpertHandle& handle, const tuttiEpTensor_t* given, Prepar
 
 Status read_weights(const ExpertHandle& handle, const tuttiEpTensor_t* given, PrepareCall* call) {
   const tutti::ExpertShape& shape = handle.shape();
-  if (given == nullptr || (given->data == nullptr && call->ids.tokens > 0)) {
+  const bool is_none =
+      given == nullptr || (given->data == nullptr && (call->ids.tokens > 0 || given->ndim == 0));
+  if (is_none) {
     if (shape.cap == tutti::ExpertCap::kExpertPerSource &&
         shape.keep == tutti::ExpertKeep::kWeight && call->ids.tokens > 0) {
       return error(Code::kInvalidArgument,
@@ -52,7 +54,7 @@ Status read_weights(const ExpertHandle& handle, const tuttiEpTensor_t* given, Pr
   }
   TensorCheck check(kPrepare, "topk_weight", *given);
   TUTTI_TRY(check.types({tuttiFloat32}).dims({call->ids.tokens, shape.topk}).status());
-  // A rank without tokens has weights, too, where the others have.
+  // Where no rank has tokens, each by itself has weights or none.
   static const float kNone = 0;
   call->weights = given->data != nullptr ? given->data : &kNone;
   call->weight_stride = check.row_stride();

@@ -69,7 +69,10 @@ Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank) {
       Field{"keep", mine.keep, theirs.keep},
       Field{"pad_to_capacity", mine.pad_to_capacity, theirs.pad_to_capacity},
       Field{"slab_rows", mine.zone_rows, theirs.zone_rows},
-      Field{"topk_weight given", mine.weighted, theirs.weighted},
+      // Of no tokens there are no weights to give.
+      Field{"topk_weight given",
+            mine.tokens > 0 && theirs.tokens > 0 ? mine.weighted : theirs.weighted,
+            theirs.weighted},
   };
   for (const Field& f : fields) {
     if (f.expected != f.got) return differs(f.name, rank, f.expected, f.got);
@@ -138,6 +141,13 @@ Status check_headers(const AllCounts& all, int rank, const Status& own) {
     TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r));
   }
   return Status();
+}
+
+bool is_weighted(const AllCounts& all, int rank) {
+  for (int r = 0; r < all.nranks(); ++r) {
+    if (all.of(r).header().tokens > 0) return all.of(r).header().weighted != 0;
+  }
+  return all.of(rank).header().weighted != 0;
 }
 
 Status check_room(const ExpertShape& shape, const Placement& placement, const AllCounts& all,

@@ -85,6 +85,8 @@ uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, co
 // said of a call that was not read to its end; what differs: kInvalidArgument on all ranks, naming
 // rank and field.
 Status check_headers(const AllCounts& all, int rank, const Status& own);
+// Whether there are weights, for ranks without tokens, too.
+bool is_weighted(const AllCounts& all, int rank);
 // Whether every rank has room for what comes: kInvalidArgument on those that have not, kRemoteError
 // on the others. Masked ranks receive nothing. The first rank in order counts, and oneself before
 // that.

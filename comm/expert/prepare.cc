@@ -115,6 +115,7 @@ Status PrepareOperation::go_on() {
     case Stage::kCounts:
       outcome_ = check_headers(all(), comm().rank(), call_.own);
       if (!outcome_.ok()) break;
+      handle_.weighted = is_weighted(all(), comm().rank());
       if (drop()) {
         stage_ = Stage::kCountsAgain;
         return gather();

@@ -26,5 +26,32 @@ TEST_F(ExpertPrepareRefusal, MoreRowsThanCanBeCountedAreRefused) {
   });
 }
 
+// Whether a rank without tokens gives weights does not matter: it has none to give.
+TEST_F(ExpertPrepareRefusal, WeightsAreThoseOfRanksWithTokens) {
+  Problem p = oracle::two_ranks(oracle::Layout::kExpertMajor);
+  p.ranks[1] = {0, {}, {}};
+  for (const bool weighted : {true, false}) {
+    const Team team(2);
+    team.run([&](int rank, tuttiComm_t comm) {
+      const EpRank r(comm, p);
+      const tuttiEpTensor_t ids = ep_tensor(r.input().ids, {r.input().tokens, p.topk});
+      const tuttiEpTensor_t weights = ep_tensor(r.input().weights, {r.input().tokens, p.topk});
+      const tuttiEpTensor_t zeroed = {};
+      const tuttiEpTensor_t* const mine[] = {weighted == (rank == 0) ? &weights : nullptr,
+                                             weighted == (rank == 0) ? &weights : &zeroed};
+      for (const tuttiEpTensor_t* given : mine) {
+        ASSERT_TRUE(returns(tuttiSuccess, tuttiEpPrepare(r.handle, &ids, given, nullptr, nullptr)));
+        EpCombine op;
+        const std::vector<float> rows(16);
+        const std::vector<float> y(8);
+        op.in.x = ep_tensor(rows, {8, 2});
+        op.out.x = ep_tensor(y, {r.input().tokens, 2});
+        op.config.weight = TUTTI_EP_WEIGHT_APPLY;
+        EXPECT_TRUE(returns(weighted ? tuttiSuccess : tuttiInvalidUsage, op.run(r.handle)));
+      }
+    });
+  }
+}
+
 }  // namespace
 }  // namespace tutti
