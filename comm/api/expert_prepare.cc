@@ -86,6 +86,11 @@ Status read_rows(const ExpertHandle& handle, int nranks, const tuttiEpLayoutInfo
     const int64_t room = info.row_slot.dim[0];
     slot.types({tuttiInt32});
     TUTTI_TRY((by_expert ? slot.dims({room}) : slot.dims({room, topk})).status());
+    if (!by_expert && slot.row_stride() != static_cast<size_t>(topk) * sizeof(int32_t)) {
+      return error(Code::kInvalidArgument,
+                   "%s: row_slot: expected rows without gaps, got a stride of %zu", kPrepare,
+                   slot.row_stride());
+    }
     call->row_slot = static_cast<int32_t*>(info.row_slot.data);
     call->row_room = std::min(call->row_room, static_cast<uint64_t>(room));
   }

@@ -53,5 +53,21 @@ TEST_F(ExpertPrepareRefusal, WeightsAreThoseOfRanksWithTokens) {
   }
 }
 
+TEST_F(ExpertPrepareRefusal, SlotsOfRowsHaveNoGaps) {
+  const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
+  const Team team(2);
+  team.run([&](int rank, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    const std::vector<int32_t> slots(24, -7);
+    tuttiEpLayoutInfo_t info = {};
+    info.hdr = TUTTI_EP_HDR(tuttiEpLayoutInfo_t);
+    info.row_slot = ep_tensor(slots, {8, 2});
+    if (rank == 1) info.row_slot.row_stride_bytes = 12;
+    EXPECT_TRUE(returns(rank == 1 ? tuttiInvalidArgument : tuttiRemoteError, r.prepare(&info)));
+    EXPECT_TRUE(names(last_error(), {rank == 1 ? "row_slot" : "rank 1"}));
+    EXPECT_EQ(slots, std::vector<int32_t>(24, -7));
+  });
+}
+
 }  // namespace
 }  // namespace tutti

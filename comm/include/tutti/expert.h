@@ -176,7 +176,7 @@ typedef struct {
   tuttiEpTensor_t want_count;    /* i64 [L]: assignments before any were dropped */
   tuttiEpTensor_t row_src;       /* i64 [>= N]: source rank * maxT + token; -1 for padding */
   tuttiEpTensor_t row_slot;      /* i32. EXPERT_*: [>= N]: k of the row, -1 for padding. Others:
-                                    [>= N, K]: the local expert of slot k, or -1 */
+                                    [>= N, K] without gaps: the local expert of slot k, or -1 */
 } tuttiEpLayoutInfo_t;
 
 typedef struct {
