@@ -1,6 +1,6 @@
-// tutti-peer-gloo SOCKET RANK NRANKS FOLDER: Gloo's own collectives over its TCP transport, under
-// the same harness as Tutti's. FOLDER is where the ranks find each other. One thread, beside Gloo's
-// own.
+// tutti-peer-gloo SOCKET RANK NRANKS FOLDER [a2av]: Gloo's own collectives over its TCP transport,
+// under the same harness as Tutti's; for experts its alltoallv of a row for each token and rank.
+// FOLDER is where the ranks find each other. One thread, beside Gloo's own.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -25,9 +25,11 @@
 #include <gloo/transport/tcp/device.h>
 #include <gloo/types.h>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "bench/peers/gloo_rows.h"
 #include "bench/perf/rank_server.h"
 
 namespace perf {
@@ -120,6 +122,7 @@ class GlooRank : public RankSystem {
   }
 
   std::string lacks(const Case& c) const override {
+    if (is_expert(c.collective)) return RowExchange::lacks(c, RowWay::kDedup);
     if (has_operator(c.collective) && find_fold(c) == nullptr) {
       return std::string(tutti::name_of(c.op)) + " of " + tutti::name_of(c.dtype);
     }
@@ -132,7 +135,12 @@ class GlooRank : public RankSystem {
     return "";
   }
 
-  Status prepare(const Case& c, void* send_memory, void*) override {
+  Status prepare(const Case& c, void* send_memory, void* recv_memory) override {
+    if (is_expert(c.collective)) {
+      rows_ = std::make_unique<RowExchange>(c, RowWay::kDedup, rank_, nranks_, send_memory,
+                                            recv_memory);
+      return {};
+    }
     fold_ = has_operator(c.collective) ? find_fold(c) : nullptr;
     width_ = tutti::size_of(c.dtype);
     if (c.collective == Collective::kAllToAllV) {
@@ -154,11 +162,17 @@ class GlooRank : public RankSystem {
   }
 
   void finish(const Case&) override {
+    rows_.reset();
     reduce_scatter_.reset();
     work_ = {};
   }
 
   Status run(const Call& call) override {
+    if (rows_) {
+      return rows_->run([&](const RowExchange::Blocks& blocks) {
+        return guarded([&] { exchange_rows(context_, next_tag(), blocks); });
+      });
+    }
     return guarded([&] { submit(call); });
   }
 
@@ -168,6 +182,10 @@ class GlooRank : public RankSystem {
       options.setTag(next_tag());
       gloo::barrier(options);
     });
+  }
+
+  std::optional<uint64_t> sent_bytes() const override {
+    return rows_ ? std::optional<uint64_t>(rows_->sent_bytes()) : std::nullopt;
   }
 
   const void* result(const Call& call) const override {
@@ -221,6 +239,10 @@ class GlooRank : public RankSystem {
         options.setTag(next_tag());
         return gloo::barrier(options);
       }
+      case Collective::kExpertDispatch:
+      case Collective::kExpertCombine:
+      case Collective::kExpertRoundTrip:
+        return;  // run() has seen to them
     }
   }
 
@@ -340,6 +362,7 @@ class GlooRank : public RankSystem {
   // Of the present case.
   size_t width_ = 1;
   Fold fold_ = nullptr;
+  std::unique_ptr<RowExchange> rows_;  // of experts
   std::vector<int64_t> sendcounts_, recvcounts_;
   std::unique_ptr<gloo::Algorithm> reduce_scatter_;
   std::vector<uint8_t> work_;
@@ -347,8 +370,9 @@ class GlooRank : public RankSystem {
 };
 
 int run(int argc, char** argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: %s SOCKET RANK NRANKS FOLDER (tutti-perf --peers starts it)\n",
+  if (argc < 5 || argc > 6 || (argc == 6 && std::string(argv[5]) != "a2av")) {
+    std::fprintf(stderr,
+                 "usage: %s SOCKET RANK NRANKS FOLDER [a2av] (tutti-perf --peers starts it)\n",
                  argv[0]);
     return 2;
   }

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "bench/limit.h"
+#include "bench/perf/expert_plan.h"
 #include "bench/perf/rank_server.h"
+#include "bench/stream_rows.h"
 #include "comm/base/clock.h"
 
 namespace perf {
@@ -40,6 +42,8 @@ class LimitRank : public RankSystem {
   int nranks() const override { return nranks_; }
   std::string version() const override { return "flags, additions and memcpy between threads"; }
 
+  bool has_result(const Case& c) const override { return !is_expert(c.collective); }
+
   std::string lacks(const Case& c) const override {
     if (has_operator(c.collective)) {
       const bool written = c.collective == Collective::kAllReduce &&
@@ -55,12 +59,20 @@ class LimitRank : public RankSystem {
     blocks_.clear();
     problems_.clear();
     world_.memory[static_cast<size_t>(rank_)] = {send_memory, recv_memory};
-    for (int r = 0; r < nranks_; ++r) problems_.push_back(std::make_unique<Problem>(c, r, nranks_));
+    if (is_expert(c.collective)) {
+      plan_ = std::make_unique<ExpertPlan>(c, rank_, nranks_);
+      world_.barrier.wait(rank_);
+      choose_stores([&](bool streaming) { pass_over(c, streaming); });
+      return {};
+    }
+    for (int r = 0; r < nranks_; ++r) problems_.push_back(make_problem(c, r, nranks_));
     for (int root = 0; root < nranks_; ++root) {
       blocks_.push_back(expected_pieces(c, rank_, nranks_, root));
     }
     world_.barrier.wait(rank_);
-    if (c.collective == Collective::kAllReduce && nranks_ == 2) choose_stores(c);
+    if (c.collective == Collective::kAllReduce && nranks_ == 2) {
+      choose_stores([&](bool streaming) { all_reduce(c, streaming); });
+    }
     return {};
   }
 
@@ -74,6 +86,8 @@ class LimitRank : public RankSystem {
         world_.sum.run(rank_, static_cast<const float*>(call.buffers.send),
                        static_cast<float*>(call.buffers.recv), call.c.count);
       }
+    } else if (is_expert(call.c.collective)) {
+      pass_over(call.c, world_.streaming);
     } else {
       copy_blocks(call);
     }
@@ -98,15 +112,38 @@ class LimitRank : public RankSystem {
   }
 
   // The faster of stores into and past the caches.
-  void choose_stores(const Case& c) {
+  template <typename Run>
+  void choose_stores(Run run) {
     int64_t spent[2];
     for (int streaming = 0; streaming < 2; ++streaming) {
-      all_reduce(c, streaming != 0);
+      run(streaming != 0);
       const int64_t begin = tutti::now_ns();
-      for (int i = 0; i < 5; ++i) all_reduce(c, streaming != 0);
+      for (int i = 0; i < 5; ++i) run(streaming != 0);
       spent[streaming] = tutti::now_ns() - begin;
     }
     if (rank_ == 0) world_.streaming = spent[1] < spent[0];
+    world_.barrier.wait(rank_);
+  }
+
+  // As many bytes as this rank has to read and write, its tokens' and its rows'.
+  void pass_over(const Case& c, bool streaming) {
+    world_.barrier.wait(rank_);
+    const Memory& memory = world_.memory[static_cast<size_t>(rank_)];
+    auto* const send = static_cast<uint8_t*>(memory.send);
+    auto* const recv = static_cast<uint8_t*>(memory.recv);
+    const ExpertPlan::Places& p = plan_->places();
+    const auto tokens = static_cast<size_t>(c.expert.tokens);
+    const size_t rows = plan_->rows().size();
+    const size_t wide = static_cast<size_t>(c.expert.hidden) * 2;
+    const size_t taken = c.expert.quant == ExpertQuant::kForward ? wide / 2 : wide;
+    if (c.collective != Collective::kExpertCombine) {
+      read_ = read_ ^ limit::read_bytes(send + p.x, tokens * taken);
+      limit::write_bytes(recv + p.rows, rows * delivered_bytes(c.expert), streaming);
+    }
+    if (c.collective != Collective::kExpertDispatch) {
+      read_ = read_ ^ limit::read_bytes(send + p.expert_rows, rows * wide);
+      limit::write_bytes(recv + p.y, tokens * wide, streaming);
+    }
     world_.barrier.wait(rank_);
   }
 
@@ -129,7 +166,10 @@ class LimitRank : public RankSystem {
   World& world_;
   int rank_;
   int nranks_;
-  // Of the present case: by rank, and by root.
+  // Of the present case.
+  std::unique_ptr<ExpertPlan> plan_;
+  volatile uint64_t read_ = 0;  // keeps what only reads from being left out
+  // By rank, and by root.
   std::vector<std::unique_ptr<Problem>> problems_;
   std::vector<std::vector<Piece>> blocks_;
 };

@@ -1,12 +1,16 @@
-// tutti-peer-openmpi, tutti-peer-mpich SOCKET: the collectives of an MPI, under the same harness as
-// Tutti's. Compiled once with each MPI; started by that MPI's mpirun. One thread.
+// tutti-peer-openmpi, tutti-peer-mpich SOCKET [dedup|assign]: the collectives of an MPI, under the
+// same harness as Tutti's; in one of two ways what users make of MPI_Alltoallv for experts.
+// Compiled once with each MPI; started by that MPI's mpirun. One thread.
 #include <climits>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <mpi.h>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "bench/peers/row_exchange.h"
 #include "bench/perf/rank_server.h"
 
 namespace perf {
@@ -119,9 +123,30 @@ std::vector<int> as_ints(const std::vector<size_t>& values) {
   return std::vector<int>(values.begin(), values.end());
 }
 
+// Counts and displacements of blocks by rank, in elements of 2 bytes.
+struct Counts {
+  Counts(const std::vector<size_t>& rows, size_t row_bytes) {
+    size_t at = 0;
+    for (const size_t count : rows) {
+      counts.push_back(static_cast<int>(count * row_bytes / 2));
+      displs.push_back(static_cast<int>(at * row_bytes / 2));
+      at += count;
+    }
+  }
+  std::vector<int> counts, displs;
+};
+
+Status exchange_blocks(const RowExchange::Blocks& blocks) {
+  const Counts out(blocks.send_rows, blocks.row_bytes);
+  const Counts in(blocks.recv_rows, blocks.row_bytes);
+  return status_of(MPI_Alltoallv(blocks.send, out.counts.data(), out.displs.data(), MPI_UINT16_T,
+                                 blocks.recv, in.counts.data(), in.displs.data(), MPI_UINT16_T,
+                                 MPI_COMM_WORLD));
+}
+
 class MpiRank : public RankSystem {
  public:
-  MpiRank() {
+  explicit MpiRank(RowWay way) : way_(way) {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &nranks_);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -142,6 +167,11 @@ class MpiRank : public RankSystem {
   }
 
   std::string lacks(const Case& c) const override {
+    if (is_expert(c.collective)) {
+      // What one rank may get, from all.
+      const size_t most = c.count * static_cast<size_t>(c.expert.topk * nranks_);
+      return most > INT_MAX ? "counts above 2^31" : RowExchange::lacks(c, way_);
+    }
     if (send_count(c, nranks_) > INT_MAX || recv_count(c, nranks_) > INT_MAX) {
       return "counts above 2^31";
     }
@@ -154,7 +184,11 @@ class MpiRank : public RankSystem {
     return "";
   }
 
-  Status prepare(const Case& c, void* send_memory, void*) override {
+  Status prepare(const Case& c, void* send_memory, void* recv_memory) override {
+    if (is_expert(c.collective)) {
+      rows_ = std::make_unique<RowExchange>(c, way_, rank_, nranks_, send_memory, recv_memory);
+      return {};
+    }
     type_ = has_operator(c.collective) ? arithmetic_type(c.dtype) : moving_type(c.dtype);
     op_ = operator_of(c.dtype, c.op);
     send_memory_ = send_memory;
@@ -168,7 +202,14 @@ class MpiRank : public RankSystem {
     return {};
   }
 
-  Status run(const Call& call) override { return status_of(submit(call)); }
+  void finish(const Case&) override { rows_.reset(); }
+
+  Status run(const Call& call) override {
+    return rows_ ? rows_->run(exchange_blocks) : status_of(submit(call));
+  }
+  std::optional<uint64_t> sent_bytes() const override {
+    return rows_ ? std::optional<uint64_t>(rows_->sent_bytes()) : std::nullopt;
+  }
   Status barrier() override { return status_of(MPI_Barrier(MPI_COMM_WORLD)); }
 
   const void* result(const Call& call) const override {
@@ -216,12 +257,18 @@ class MpiRank : public RankSystem {
                             (rank_ - 1 + nranks_) % nranks_, 0, comm, MPI_STATUS_IGNORE);
       case Collective::kBarrier:
         return MPI_Barrier(comm);
+      case Collective::kExpertDispatch:
+      case Collective::kExpertCombine:
+      case Collective::kExpertRoundTrip:
+        break;  // run() has seen to them
     }
     return MPI_ERR_OTHER;
   }
 
+  RowWay way_;
   int rank_ = 0;
   int nranks_ = 0;
+  std::unique_ptr<RowExchange> rows_;  // of a case of experts
   MPI_Datatype type_ = MPI_DATATYPE_NULL;
   MPI_Op op_ = MPI_OP_NULL;
   void* send_memory_ = nullptr;
@@ -230,12 +277,14 @@ class MpiRank : public RankSystem {
 
 int run(int argc, char** argv) {
   if (MPI_Init(&argc, &argv) != MPI_SUCCESS) return 1;
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: %s SOCKET (tutti-perf --peers starts it)\n", argv[0]);
+  const std::string way = argc == 3 ? argv[2] : "dedup";
+  if (argc < 2 || argc > 3 || (way != "dedup" && way != "assign")) {
+    std::fprintf(stderr, "usage: %s SOCKET [dedup|assign] (tutti-perf --peers starts it)\n",
+                 argv[0]);
     MPI_Finalize();
     return 2;
   }
-  MpiRank system;
+  MpiRank system(way == "assign" ? RowWay::kAssign : RowWay::kDedup);
   const int code = serve(argv[1], system);
   // The others may wait for this rank inside MPI.
   if (code != 0) MPI_Abort(MPI_COMM_WORLD, code);

@@ -8,9 +8,10 @@ using tutti::Code;
 
 namespace {
 
-constexpr std::array<const char*, kNumCollectives> kNames = {
-    "all_reduce", "reduce",     "broadcast",    "all_gather", "reduce_scatter", "gather",
-    "scatter",    "all_to_all", "all_to_all_v", "send_recv",  "barrier"};
+constexpr std::array<const char*, kNumKinds> kNames = {
+    "all_reduce", "reduce",          "broadcast",      "all_gather",       "reduce_scatter",
+    "gather",     "scatter",         "all_to_all",     "all_to_all_v",     "send_recv",
+    "barrier",    "expert_dispatch", "expert_combine", "expert_round_trip"};
 
 // Whether `bytes` counts the blocks of all ranks.
 bool counts_all_blocks(Collective collective) {
@@ -46,6 +47,12 @@ std::array<Collective, kNumCollectives> all_collectives() {
   return result;
 }
 
+std::array<Collective, kNumKinds - kNumCollectives> expert_collectives() {
+  return {Collective::kExpertDispatch, Collective::kExpertCombine, Collective::kExpertRoundTrip};
+}
+
+bool is_expert(Collective collective) { return collective >= Collective::kExpertDispatch; }
+
 const char* name_of(Collective collective) { return kNames[static_cast<size_t>(collective)]; }
 
 bool has_operator(Collective collective) {
@@ -61,7 +68,7 @@ bool has_root(Collective collective) {
 bool can_be_in_place(Collective collective) {
   // What a rank sends to a peer and what it gets from it differ in length, or in neighbour.
   return collective != Collective::kAllToAllV && collective != Collective::kSendRecv &&
-         collective != Collective::kBarrier;
+         collective != Collective::kBarrier && !is_expert(collective);
 }
 
 size_t count_for(Collective collective, tutti::DataType dtype, size_t bytes, int nranks) {
@@ -92,6 +99,9 @@ double bus_factor(Collective collective, int nranks) {
     case Collective::kBroadcast:
     case Collective::kSendRecv:
     case Collective::kBarrier:
+    case Collective::kExpertDispatch:
+    case Collective::kExpertCombine:
+    case Collective::kExpertRoundTrip:
       break;
   }
   return 1;
@@ -135,7 +145,7 @@ std::string encode(const Case& c) {
   std::snprintf(text, sizeof text, "%d %d %d %zu %d %d %d", static_cast<int>(c.collective),
                 static_cast<int>(c.dtype), static_cast<int>(c.op), c.count, c.root,
                 static_cast<int>(c.in_place), static_cast<int>(c.registered));
-  return text;
+  return is_expert(c.collective) ? text + (" " + encode_shape(c.expert)) : text;
 }
 
 tutti::Result<Case> decode(std::string_view text) {
@@ -146,9 +156,11 @@ tutti::Result<Case> decode(std::string_view text) {
   int root = 0;
   int in_place = 0;
   int registered = 0;
-  const int fields = std::sscanf(std::string(text).c_str(), "%d %d %d %zu %d %d %d", &collective,
-                                 &dtype, &op, &count, &root, &in_place, &registered);
-  if (fields != 7 || collective < 0 || collective >= kNumCollectives || dtype < 0 ||
+  int end = 0;
+  const std::string line(text);
+  const int fields = std::sscanf(line.c_str(), "%d %d %d %zu %d %d %d%n", &collective, &dtype, &op,
+                                 &count, &root, &in_place, &registered, &end);
+  if (fields != 7 || collective < 0 || collective >= kNumKinds || dtype < 0 ||
       dtype >= tutti::kNumDataTypes || op < 0 || op >= tutti::kNumReduceOps) {
     return tutti::error(Code::kInvalidArgument, "not a case: \"%.*s\"",
                         static_cast<int>(text.size()), text.data());
@@ -161,6 +173,12 @@ tutti::Result<Case> decode(std::string_view text) {
   c.root = root;
   c.in_place = in_place != 0;
   c.registered = registered != 0;
+  if (!is_expert(c.collective)) return c;
+  const std::optional<ExpertShape> shape = decode_shape(line.substr(static_cast<size_t>(end)));
+  if (!shape) {
+    return tutti::error(Code::kInvalidArgument, "not a case of experts: \"%s\"", line.c_str());
+  }
+  c.expert = *shape;
   return c;
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/perf/expert_case.h"
 #include "comm/base/status.h"
 #include "comm/base/types.h"
 
@@ -26,9 +27,15 @@ enum class Collective : uint8_t {
   kAllToAllV,
   kSendRecv,
   kBarrier,
+  kExpertDispatch,
+  kExpertCombine,
+  kExpertRoundTrip,
 };
-inline constexpr int kNumCollectives = 11;
+inline constexpr int kNumKinds = 14;
+inline constexpr int kNumCollectives = 11;  // without those of experts, which have other options
 std::array<Collective, kNumCollectives> all_collectives();
+std::array<Collective, kNumKinds - kNumCollectives> expert_collectives();
+bool is_expert(Collective collective);
 const char* name_of(Collective collective);  // "all_reduce", ...
 
 inline constexpr int kRotatingRoot = -1;
@@ -41,6 +48,7 @@ struct Case {
   int root = kRotatingRoot;  // rooted collectives: 0, 1, 2, ... from call to call, or always this
   bool in_place = false;
   bool registered = false;  // memory of tuttiMemAlloc, registered
+  ExpertShape expert;       // is_expert() only: `count` is tokens times hidden
 };
 
 bool has_operator(Collective collective);
@@ -49,7 +57,8 @@ bool can_be_in_place(Collective collective);
 
 // The largest count whose bytes are at most `bytes`: whole elements per rank.
 size_t count_for(Collective collective, tutti::DataType dtype, size_t bytes, int nranks);
-// all_gather, reduce_scatter, gather, scatter, all_to_all: of all blocks together; barrier: 0.
+// all_gather, reduce_scatter, gather, scatter, all_to_all: of all blocks together; barrier: 0; of
+// experts: of one rank's tokens.
 size_t bytes_of(const Case& c, int nranks);
 // busbw = algbw * this.
 double bus_factor(Collective collective, int nranks);

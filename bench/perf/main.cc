@@ -2,6 +2,7 @@
 //
 // Started plainly, it is the harness: it starts ranks and peers as other processes and never runs a
 // collective itself. Started by a launcher, it is one of the ranks, and rank 0 is the harness too.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <unistd.h>
@@ -106,7 +107,7 @@ Result<std::vector<CaseResult>> sweep(const std::vector<Case>& cases, const Syst
   Progress progress(cases.size());
   std::vector<CaseResult> results;
   for (const Case& c : cases) {
-    if (results.empty() || results.back().c.collective != c.collective) {
+    if (results.empty() || results.back().c.collective != c.collective || is_expert(c.collective)) {
       progress.clear();
       std::fputs(table_head(c, systems, options).c_str(), stdout);
       std::fflush(stdout);
@@ -115,7 +116,7 @@ Result<std::vector<CaseResult>> sweep(const std::vector<Case>& cases, const Syst
     Result<CaseResult> result = measure(c, systems, options);
     if (!result.ok()) return result.status();
     progress.clear();
-    std::fputs(table_line(result.value()).c_str(), stdout);
+    std::fputs(table_line(result.value(), systems).c_str(), stdout);
     std::fflush(stdout);
     results.push_back(std::move(result.value()));
   }
@@ -168,7 +169,17 @@ int run_contests(const Options& options) {
   return verdict(results);
 }
 
-int run_here(const Options& options) {
+// Times of experts are told over what memory allows, whatever else is beside them.
+Options with_limit(const Options& given) {
+  Options options = given;
+  if (!is_expert(options.collectives.front())) return options;
+  std::vector<std::string>& peers = options.peers;
+  if (std::find(peers.begin(), peers.end(), "limit") == peers.end()) peers.push_back("limit");
+  return options;
+}
+
+int run_here(const Options& given) {
+  const Options options = with_limit(given);
   const int nranks = options.ranks.value_or(2);
   const Result<std::vector<Case>> cases = all_cases(options, nranks);
   if (!cases.ok()) return complain(cases.status(), kUsage);

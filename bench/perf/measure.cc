@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <map>
 
+#include "bench/perf/expert_plan.h"
+
 namespace perf {
 
 using tutti::Code;
@@ -34,6 +36,7 @@ class Track {
     const auto answers = system_.ask("case " + encode(case_));
     if (!answers.ok()) return answers.status();
     runs_ = answers.value()[0] == "ready";
+    if (runs_ && is_expert(case_.collective)) TUTTI_TRY(count_sent());
     if (runs_ && options.check) TUTTI_TRY(check(1));
     return {};
   }
@@ -89,14 +92,30 @@ class Track {
   bool runs() const { return runs_; }
   const System& system() const { return system_; }
   const Row& row() const { return row_; }
+  Row& row() { return row_; }
 
  private:
+  Status count_sent() {
+    const auto answers = system_.ask("sent");
+    if (!answers.ok()) return answers.status();
+    uint64_t sent = 0;
+    for (const std::string& answer : answers.value()) {
+      unsigned long long bytes = 0;
+      if (answer == "sent unknown") return {};
+      if (std::sscanf(answer.c_str(), "sent %llu", &bytes) != 1) return unexpected(answer);
+      sent += bytes;
+    }
+    row_.sent_bytes = sent;
+    return {};
+  }
+
   Status check(int salt) {
     const auto answers = system_.ask("check " + std::to_string(salt));
     if (!answers.ok()) return answers.status();
     uint64_t wrong = row_.wrong.value_or(0);
     for (const std::string& answer : answers.value()) {
       unsigned long long count = 0;
+      if (answer == "none") return {};
       if (std::sscanf(answer.c_str(), "wrong %llu", &count) != 1) return unexpected(answer);
       wrong += count;
     }
@@ -162,6 +181,26 @@ class Track {
   Row row_;
 };
 
+// The median over pairs of batches.
+double paired_ratio(const Row& row, const Row& other) {
+  std::vector<double> ratios;
+  for (size_t b = 0; b < row.batch_us.size(); ++b) {
+    ratios.push_back(row.batch_us[b] / other.batch_us[b]);
+  }
+  return median(ratios);
+}
+
+void compare_with_limit_and_first(std::vector<Track>& tracks) {
+  const auto limit = std::find_if(tracks.begin(), tracks.end(), [](const Track& t) {
+    return t.runs() && t.system().name() == "limit";
+  });
+  for (Track& track : tracks) {
+    if (!track.runs()) continue;
+    if (limit != tracks.end()) track.row().over_bound = paired_ratio(track.row(), limit->row());
+    if (tracks[0].runs()) track.row().over_first = paired_ratio(track.row(), tracks[0].row());
+  }
+}
+
 std::optional<double> ratio_to_best_peer(const std::vector<Track>& tracks) {
   const Row* best = nullptr;
   for (size_t i = 1; i < tracks.size(); ++i) {
@@ -170,14 +209,15 @@ std::optional<double> ratio_to_best_peer(const std::vector<Track>& tracks) {
     if (best == nullptr || tracks[i].row().p50_us < best->p50_us) best = &tracks[i].row();
   }
   if (best == nullptr || !tracks[0].runs()) return std::nullopt;
-  std::vector<double> ratios;
-  for (size_t b = 0; b < best->batch_us.size(); ++b) {
-    ratios.push_back(best->batch_us[b] / tracks[0].row().batch_us[b]);
-  }
-  return median(ratios);
+  return paired_ratio(*best, tracks[0].row());
 }
 
 }  // namespace
+
+std::optional<double> bytes_over_least(const CaseResult& result, const Row& row) {
+  if (!row.sent_bytes || result.least_bytes.value_or(0) == 0) return std::nullopt;
+  return static_cast<double>(*row.sent_bytes) / static_cast<double>(*result.least_bytes);
+}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -205,8 +245,12 @@ Result<CaseResult> measure(const Case& c, const Systems& systems, const Options&
   CaseResult result;
   result.c = c;
   result.bytes = bytes_of(c, static_cast<int>(systems[0]->ranks().size()));
-  for (Track& track : tracks) {
-    TUTTI_TRY(track.finish(options, result.bytes));
+  for (Track& track : tracks) TUTTI_TRY(track.finish(options, result.bytes));
+  if (is_expert(c.collective)) {
+    compare_with_limit_and_first(tracks);
+    result.least_bytes = least_bytes(c, static_cast<int>(systems[0]->ranks().size()));
+  }
+  for (const Track& track : tracks) {
     result.rows.push_back(track.runs() ? std::optional<Row>(track.row()) : std::nullopt);
   }
   result.ratio = ratio_to_best_peer(tracks);

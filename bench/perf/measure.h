@@ -22,6 +22,11 @@ struct Row {
   double busbw_gbs = 0;
   double cpu_us = 0;              // user and system time of all ranks' processes, per call
   std::optional<uint64_t> wrong;  // nothing: not checked
+  // Of experts: bytes of payload sent to other ranks, by all, where they are counted; the time over
+  // that of the limit, and of the first system, the medians over pairs of batches.
+  std::optional<uint64_t> sent_bytes;
+  std::optional<double> over_bound;
+  std::optional<double> over_first;
   std::vector<double> batch_us;
 };
 
@@ -31,11 +36,15 @@ struct CaseResult {
   std::vector<std::optional<Row>> rows;  // by system; nothing: it lacks the case
   // The best peer's time over that of the first system: the median over pairs of batches.
   std::optional<double> ratio;
+  std::optional<uint64_t> least_bytes;  // of experts: those that must be sent
 };
 
 using Systems = std::vector<std::unique_ptr<System>>;  // the first one is Tutti
 
 tutti::Result<CaseResult> measure(const Case& c, const Systems& systems, const Options& options);
+
+// Bytes sent over those that must be; nothing where they are not counted, or none need to be.
+std::optional<double> bytes_over_least(const CaseResult& result, const Row& row);
 
 double median(std::vector<double> values);
 // The smallest value that at least `percent` of them do not exceed.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "bench/perf/expert_options.h"
 #include "comm/schedule/catalog.h"
 #include "comm/tools/cli.h"
 
@@ -28,19 +29,14 @@ struct Raw {
   std::string smallest, largest, dtype, op, memory = "malloc", peers, timeout;
   std::string only;
   bool no_check = false;
+  RawExpert expert;
 };
 
-void add_common_options(Cli::Command& command, Raw* raw, Options* options) {
+// Of every command that measures.
+void add_run_options(Cli::Command& command, Raw* raw, Options* options) {
   command.option("-n,--ranks", &raw->ranks, "ranks to start on this host (2)");
-  command.option("-b,--min", &raw->smallest, "smallest size in bytes, with K, M or G (8)");
-  command.option("-e,--max", &raw->largest, "largest size, always measured (64M)");
-  command.option("-f,--factor", &raw->factor, "from one size to the next (4)");
-  command.option("-d,--dtype", &raw->dtype, "data type: i8 ... u64, f16, bf16, f32, ... (f32)");
-  command.option("-o,--op", &raw->op, "operator: sum, prod, max, min, avg, band, ... (sum)");
-  command.option("-r,--root", &raw->root, "always this root (else another one at each call)");
   command.option("-t,--transport", &options->transport, "auto, inproc, shm, gloo or mpi (auto)");
   command.option("-m,--memory", &raw->memory, "malloc or registered (malloc)");
-  command.flag("--in-place", &options->in_place, "results over inputs");
   command.option("--iters", &raw->iterations, "calls of a batch (as many as fit 20 ms)");
   command.option("--warmup", &raw->warmup, "calls before the first batch (until times are known)");
   command.option("--batches", &raw->batches, "batches; their median counts (11)");
@@ -49,11 +45,30 @@ void add_common_options(Cli::Command& command, Raw* raw, Options* options) {
   command.option("--timeout", &raw->timeout, "seconds to wait for any one answer (600)");
 }
 
+void add_common_options(Cli::Command& command, Raw* raw, Options* options) {
+  add_run_options(command, raw, options);
+  command.option("-b,--min", &raw->smallest, "smallest size in bytes, with K, M or G (8)");
+  command.option("-e,--max", &raw->largest, "largest size, always measured (64M)");
+  command.option("-f,--factor", &raw->factor, "from one size to the next (4)");
+  command.option("-d,--dtype", &raw->dtype, "data type: i8 ... u64, f16, bf16, f32, ... (f32)");
+  command.option("-o,--op", &raw->op, "operator: sum, prod, max, min, avg, band, ... (sum)");
+  command.option("-r,--root", &raw->root, "always this root (else another one at each call)");
+  command.flag("--in-place", &options->in_place, "results over inputs");
+}
+
 void add_options(Cli::Command& command, Raw* raw, Options* options) {
   add_common_options(command, raw, options);
   command.option("-a,--algorithm", &options->algorithm, "see tutti-schedule (the selector's)");
   command.option("--peers", &raw->peers, "systems beside it: openmpi,mpich,gloo,limit");
   command.option("--plot", &options->plot, "draw them into this file (.png, .pdf, .svg)");
+}
+
+void add_options_of_experts(Cli::Command& command, Raw* raw, Options* options) {
+  add_expert_options(command, &raw->expert);
+  add_run_options(command, raw, options);
+  command.option("-a,--algorithm", &options->algorithm, "auto, direct, hier or allgather (auto)");
+  command.option("--peers", &raw->peers,
+                 "beside it: openmpi,mpich,gloo, or one way such as openmpi-dedup (limit)");
 }
 
 Status wrong_value(const char* option, const char* expected, const std::string& got) {
@@ -89,15 +104,11 @@ Status take_bytes(const char* option, const std::string& given, size_t* out) {
 }
 
 Status take_peers(const std::string& given, std::vector<std::string>* out) {
-  size_t at = 0;
-  while (at < given.size()) {
-    const size_t comma = std::min(given.find(',', at), given.size());
-    const std::string name = given.substr(at, comma - at);
+  for (const std::string& name : split_at_commas(given)) {
     if (name != "openmpi" && name != "mpich" && name != "gloo" && name != "limit") {
       return wrong_value("--peers", "openmpi, mpich, gloo or limit", name);
     }
     if (std::find(out->begin(), out->end(), name) == out->end()) out->push_back(name);
-    at = comma + 1;
   }
   // What the host allows belongs beside whatever is compared.
   if (!out->empty() && std::find(out->begin(), out->end(), "limit") == out->end()) {
@@ -168,6 +179,7 @@ Status check_combinations(const Options& options) {
     return tutti::error(Code::kInvalidArgument, "-a needs one collective, not all");
   }
   const Collective only = options.collectives.front();
+  if (is_expert(only)) return {};
   if (options.in_place && !can_be_in_place(only)) {
     return tutti::error(Code::kInvalidArgument, "%s has no in-place form here", name_of(only));
   }
@@ -191,9 +203,28 @@ Status understand(const Raw& raw, Options* options) {
   TUTTI_TRY(take_int("--rounds", raw.rounds, 1, &options->rounds));
   TUTTI_TRY(take_types(raw, options));
   TUTTI_TRY(take_names(raw, options));
-  TUTTI_TRY(take_peers(raw.peers, &options->peers));
   options->check = !raw.no_check;
+  if (is_expert(options->collectives.front())) {
+    options->dtype = tutti::DataType::kBfloat16;
+    TUTTI_TRY(take_shapes(raw.expert, options->algorithm, &options->shapes));
+    return take_expert_peers(raw.peers, &options->peers);
+  }
+  TUTTI_TRY(take_peers(raw.peers, &options->peers));
   return check_combinations(*options);
+}
+
+std::vector<Case> expert_cases(const Options& options, Collective collective) {
+  std::vector<Case> cases;
+  for (const ExpertShape& shape : options.shapes) {
+    Case c;
+    c.collective = collective;
+    c.dtype = options.dtype;
+    c.count = static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.hidden);
+    c.registered = options.registered;
+    c.expert = shape;
+    cases.push_back(c);
+  }
+  return cases;
 }
 
 }  // namespace
@@ -223,6 +254,11 @@ CommandLine read_command_line(int argc, char** argv) {
   }
   commands.push_back(&cli.command("all", "measures all of them, one after the other"));
   for (Cli::Command* command : commands) add_options(*command, &raw, &options);
+  std::vector<Cli::Command*> of_experts;
+  for (const Collective collective : expert_collectives()) {
+    of_experts.push_back(&cli.command(name_of(collective), "measures it"));
+    add_options_of_experts(*of_experts.back(), &raw, &options);
+  }
   Cli::Command& choose =
       cli.command("select", "measures all algorithms, and prints rows for the selector's table");
   add_common_options(choose, &raw, &options);
@@ -246,6 +282,9 @@ CommandLine read_command_line(int argc, char** argv) {
     options.collectives.assign(every.begin(), every.end());
     if (i < every.size()) options.collectives = {every[i]};
   }
+  for (size_t i = 0; i < of_experts.size(); ++i) {
+    if (of_experts[i]->chosen()) options.collectives = {expert_collectives()[i]};
+  }
   options.select = choose.chosen();
   Status status = options.select ? take_contested(raw.only, &options) : Status();
   if (status.ok()) status = understand(raw, &options);
@@ -257,6 +296,7 @@ CommandLine read_command_line(int argc, char** argv) {
 }
 
 std::vector<Case> cases_of(const Options& options, Collective collective, int nranks) {
+  if (is_expert(collective)) return expert_cases(options, collective);
   std::vector<Case> cases;
   Case c;
   c.collective = collective;

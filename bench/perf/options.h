@@ -11,7 +11,8 @@ namespace perf {
 
 struct Options {
   std::vector<Collective> collectives;
-  std::optional<int> ranks;  // -n
+  std::vector<ExpertShape> shapes;  // of expert_* only
+  std::optional<int> ranks;         // -n
   size_t smallest = 8;
   size_t largest = size_t{64} << 20;
   int factor = 4;

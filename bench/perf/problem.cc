@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bench/perf/expert_problem.h"
 #include "bench/perf/values.h"
 
 namespace perf {
@@ -44,6 +45,9 @@ std::vector<Piece> expected_pieces(const Case& c, int rank, int nranks, int root
     case Collective::kSendRecv:
       return {{0, c.count, (rank - 1 + nranks) % nranks, 0}};
     case Collective::kBarrier:
+    case Collective::kExpertDispatch:
+    case Collective::kExpertCombine:
+    case Collective::kExpertRoundTrip:
       return pieces;
     case Collective::kGather:
       if (rank != root) return pieces;
@@ -71,7 +75,12 @@ std::vector<Piece> expected_pieces(const Case& c, int rank, int nranks, int root
   return pieces;
 }
 
-Problem::Problem(const Case& c, int rank, int nranks)
+std::unique_ptr<Problem> make_problem(const Case& c, int rank, int nranks) {
+  if (is_expert(c.collective)) return std::make_unique<ExpertProblem>(c, rank, nranks);
+  return std::make_unique<BlockProblem>(c, rank, nranks);
+}
+
+BlockProblem::BlockProblem(const Case& c, int rank, int nranks)
     : case_(c),
       rank_(rank),
       nranks_(nranks),
@@ -80,11 +89,11 @@ Problem::Problem(const Case& c, int rank, int nranks)
                                  1, kPeriod)),
       inputs_(static_cast<size_t>(nranks)) {}
 
-size_t Problem::send_bytes() const { return send_count(case_, nranks_) * width_; }
+size_t BlockProblem::send_bytes() const { return send_count(case_, nranks_) * width_; }
 
-size_t Problem::recv_bytes() const { return recv_count(case_, nranks_) * width_; }
+size_t BlockProblem::recv_bytes() const { return recv_count(case_, nranks_) * width_; }
 
-Buffers Problem::place(void* send_memory, void* recv_memory, int root) const {
+Buffers BlockProblem::place(void* send_memory, void* recv_memory, int root) const {
   if (!case_.in_place) return {send_memory, recv_memory};
   const auto block = [&](void* base, int index) -> void* {
     return static_cast<uint8_t*>(base) + static_cast<size_t>(index) * case_.count * width_;
@@ -105,7 +114,7 @@ Buffers Problem::place(void* send_memory, void* recv_memory, int root) const {
   }
 }
 
-const std::vector<uint8_t>& Problem::tile(int source, uint64_t salt) {
+const std::vector<uint8_t>& BlockProblem::tile(int source, uint64_t salt) {
   Tile& tile = source == Piece::kReduced ? reduced_ : inputs_[static_cast<size_t>(source)];
   if (tile.source == source && tile.salt == salt) return tile.bytes;
   tile.bytes.resize(period_ * width_);
@@ -122,7 +131,7 @@ const std::vector<uint8_t>& Problem::tile(int source, uint64_t salt) {
   return tile.bytes;
 }
 
-void Problem::fill(const Buffers& buffers, int root, uint64_t salt) {
+void BlockProblem::fill(const Buffers& buffers, int root, uint64_t salt) {
   auto* const recv = static_cast<uint8_t*>(buffers.recv);
   auto* const send = static_cast<uint8_t*>(buffers.send);
   for (const Piece& piece : expected_pieces(case_, rank_, nranks_, root)) {
@@ -134,7 +143,7 @@ void Problem::fill(const Buffers& buffers, int root, uint64_t salt) {
   });
 }
 
-uint64_t Problem::wrong(const void* result, int root, uint64_t salt) {
+uint64_t BlockProblem::wrong(const void* result, int root, uint64_t salt) {
   const auto* const got = static_cast<const uint8_t*>(result);
   uint64_t wrong = 0;
   for (const Piece& piece : expected_pieces(case_, rank_, nranks_, root)) {

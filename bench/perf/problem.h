@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "bench/perf/case.h"
@@ -32,17 +33,31 @@ struct Buffers {
 
 class Problem {
  public:
-  Problem(const Case& c, int rank, int nranks);
-
-  size_t send_bytes() const;
-  size_t recv_bytes() const;
+  virtual ~Problem() = default;
+  virtual size_t send_bytes() const = 0;
+  virtual size_t recv_bytes() const = 0;
   // The arguments of a call, of the rank's two allocations of that many bytes.
-  Buffers place(void* send_memory, void* recv_memory, int root) const;
+  virtual Buffers place(void* send_memory, void* recv_memory, int root) const = 0;
 
   // Another `salt`, other contents. What a call must write is spoilt first.
-  void fill(const Buffers& buffers, int root, uint64_t salt);
+  virtual void fill(const Buffers& buffers, int root, uint64_t salt) = 0;
   // The number of elements at `result` that are not what they must be.
-  uint64_t wrong(const void* result, int root, uint64_t salt);
+  virtual uint64_t wrong(const void* result, int root, uint64_t salt) = 0;
+};
+
+// Of any case.
+std::unique_ptr<Problem> make_problem(const Case& c, int rank, int nranks);
+
+// Of collectives that move blocks.
+class BlockProblem : public Problem {
+ public:
+  BlockProblem(const Case& c, int rank, int nranks);
+
+  size_t send_bytes() const override;
+  size_t recv_bytes() const override;
+  Buffers place(void* send_memory, void* recv_memory, int root) const override;
+  void fill(const Buffers& buffers, int root, uint64_t salt) override;
+  uint64_t wrong(const void* result, int root, uint64_t salt) override;
 
  private:
   // One period of contents.

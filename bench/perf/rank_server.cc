@@ -49,9 +49,10 @@ Status RankSystem::prepare(const Case&, void*, void*) { return {}; }
 void RankSystem::finish(const Case&) {}
 
 struct RankServer::Running {
-  Running(const Case& c, int rank, int nranks) : settings(c), problem(c, rank, nranks) {}
+  Running(const Case& c, int rank, int nranks)
+      : settings(c), problem(make_problem(c, rank, nranks)) {}
   Case settings;
-  Problem problem;
+  std::unique_ptr<Problem> problem;
   void* send_memory = nullptr;
   void* recv_memory = nullptr;
   bool prepared = false;
@@ -71,15 +72,15 @@ Status RankServer::begin(const Case& c) {
   end();
   running_ = std::make_unique<Running>(c, system_.rank(), system_.nranks());
   Running& r = *running_;
-  Result<void*> send = system_.allocate(c, r.problem.send_bytes());
+  Result<void*> send = system_.allocate(c, r.problem->send_bytes());
   if (!send.ok()) return send.status();
   r.send_memory = send.value();
-  Result<void*> recv = system_.allocate(c, r.problem.recv_bytes());
+  Result<void*> recv = system_.allocate(c, r.problem->recv_bytes());
   if (!recv.ok()) return recv.status();
   r.recv_memory = recv.value();
   // Touches every page, also of what only other roots would use.
   for (int root = 0; root < system_.nranks(); ++root) {
-    r.problem.fill(r.problem.place(r.send_memory, r.recv_memory, root), root, 0);
+    r.problem->fill(r.problem->place(r.send_memory, r.recv_memory, root), root, 0);
   }
   TUTTI_TRY(system_.prepare(c, r.send_memory, r.recv_memory));
   r.prepared = true;
@@ -103,23 +104,24 @@ int RankServer::next_root() {
 Status RankServer::call() {
   Running& r = *running_;
   const int root = next_root();
-  return system_.run({r.settings, r.problem.place(r.send_memory, r.recv_memory, root), root});
+  return system_.run({r.settings, r.problem->place(r.send_memory, r.recv_memory, root), root});
 }
 
 Result<std::string> RankServer::check(uint64_t salt) {
   Running& r = *running_;
+  if (!system_.has_result(r.settings)) return std::string("none");
   const bool rotates = has_root(r.settings.collective) && r.settings.root == kRotatingRoot;
   const int rounds = rotates ? system_.nranks() : 1;
   uint64_t wrong = 0;
   for (int round = 0; round < rounds; ++round) {
     const int root = next_root();
     const uint64_t mixed = salt * 64 + static_cast<uint64_t>(round);
-    const Call call{r.settings, r.problem.place(r.send_memory, r.recv_memory, root), root};
-    r.problem.fill(call.buffers, root, mixed);
+    const Call call{r.settings, r.problem->place(r.send_memory, r.recv_memory, root), root};
+    r.problem->fill(call.buffers, root, mixed);
     // A peer may read this rank's input as soon as it has its own.
     TUTTI_TRY(system_.barrier());
     TUTTI_TRY(system_.run(call));
-    wrong += r.problem.wrong(system_.result(call), root, mixed);
+    wrong += r.problem->wrong(system_.result(call), root, mixed);
   }
   return "wrong " + std::to_string(wrong);
 }
@@ -152,6 +154,10 @@ Result<std::string> RankServer::dispatch(const std::string& verb, const std::str
     if (!reason.empty()) return "no " + reason;
     TUTTI_TRY(begin(c.value()));
     return std::string("ready");
+  }
+  if (verb == "sent") {
+    const std::optional<uint64_t> bytes = system_.sent_bytes();
+    return "sent " + (bytes ? std::to_string(*bytes) : "unknown");
   }
   if (verb == "end") {
     end();

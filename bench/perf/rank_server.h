@@ -3,7 +3,8 @@
 //
 // A server answers commands of one line:
 //   case CASE        "ready", or "no REASON" when the system lacks it
-//   check SALT       one verified call (of every root): "wrong N"
+//   check SALT       one verified call (of every root): "wrong N", or "none": it has no result
+//   sent             bytes of payload that a call sends to other ranks: "sent N", "sent unknown"
 //   batch N          N calls, timed together: "done SECONDS CPU_SECONDS"
 //   single N         N calls, each timed after a barrier: "times S S S ..."
 //   end              gives the buffers back: "ready"
@@ -13,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bench/perf/case.h"
@@ -45,6 +47,10 @@ class RankSystem {
   // Where run() left the result, for systems that cannot leave it in call.buffers.recv.
   virtual const void* result(const Call& call) const { return call.buffers.recv; }
   virtual tutti::Status barrier() = 0;
+  // Whether run() leaves a result; else it only shows what the host allows.
+  virtual bool has_result(const Case&) const { return true; }
+  // Bytes of payload that a call of the prepared case sends to other ranks, where they are counted.
+  virtual std::optional<uint64_t> sent_bytes() const { return std::nullopt; }
 };
 
 class RankServer {

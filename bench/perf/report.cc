@@ -82,6 +82,36 @@ Json meta_of(const Systems& systems, const Options& options) {
           {"config", config_of(options)}};
 }
 
+// How a system does it: Tutti's algorithm, the way of a peer ("openmpi-dedup").
+Json algo_of(const ExpertShape& shape, const System& system) {
+  if (system.name() == "tutti") return name_of(shape.algo);
+  const size_t dash = system.name().find('-');
+  return dash == std::string::npos ? Json() : Json(system.name().substr(dash + 1));
+}
+
+Json expert_fields(const CaseResult& result, const Row& row, const System& system) {
+  const ExpertShape& s = result.c.expert;
+  const Json sent = row.sent_bytes ? Json(*row.sent_bytes) : Json();
+  const std::optional<double> over_min = bytes_over_least(result, row);
+  return {{"tokens", s.tokens},
+          {"hidden", s.hidden},
+          {"topk", s.topk},
+          {"experts", s.experts},
+          {"layout", name_of(s.layout)},
+          {"quant", name_of(s.quant)},
+          {"reduce", s.by_slot ? "slot" : "rank"},
+          {"direction", s.backward ? "bwd" : "fwd"},
+          {"routing", routing_name(s)},
+          {"ranks_per_node", s.ranks_per_node},
+          {"algo", algo_of(s, system)},
+          {"payload_bytes", sent},
+          // Whoever counts its payload has sent everything else beforehand.
+          {"wire_bytes", sent},
+          {"min_bytes", result.least_bytes ? Json(*result.least_bytes) : Json()},
+          {"bytes_over_min", over_min ? Json(*over_min) : Json()},
+          {"time_over_bound", row.over_bound ? Json(*row.over_bound) : Json()}};
+}
+
 Json row_of(const CaseResult& result, const Row& row, const System& system,
             const Options& options) {
   const Case& c = result.c;
@@ -89,22 +119,24 @@ Json row_of(const CaseResult& result, const Row& row, const System& system,
   const bool moves_nothing = c.collective == Collective::kBarrier;
   const std::string set = options.algorithm.empty() ? "auto" : options.algorithm;
   const std::string algorithm = options.select ? system.name() : set;
-  return {{"collective", name_of(c.collective)},
-          {"system", label_of(system, options)},
-          {"transport", tutti ? Json(options.transport) : Json()},
-          {"memory", tutti && c.registered ? "registered" : "malloc"},
-          {"algorithm", tutti ? Json(algorithm) : Json()},
-          {"ranks", system.ranks().size()},
-          {"bytes", result.bytes},
-          {"count", c.count},
-          {"dtype", moves_nothing ? Json() : Json(tutti::name_of(c.dtype))},
-          {"op", has_operator(c.collective) ? Json(tutti::name_of(c.op)) : Json()},
-          {"p50_us", row.p50_us},
-          {"p99_us", row.p99_us},
-          {"algbw_gbs", row.algbw_gbs},
-          {"busbw_gbs", row.busbw_gbs},
-          {"cpu_us", row.cpu_us},
-          {"wrong", row.wrong ? Json(*row.wrong) : Json()}};
+  Json json = {{"collective", name_of(c.collective)},
+               {"system", label_of(system, options)},
+               {"transport", tutti ? Json(options.transport) : Json()},
+               {"memory", tutti && c.registered ? "registered" : "malloc"},
+               {"algorithm", tutti ? Json(algorithm) : Json()},
+               {"ranks", system.ranks().size()},
+               {"bytes", result.bytes},
+               {"count", c.count},
+               {"dtype", moves_nothing ? Json() : Json(tutti::name_of(c.dtype))},
+               {"op", has_operator(c.collective) ? Json(tutti::name_of(c.op)) : Json()},
+               {"p50_us", row.p50_us},
+               {"p99_us", row.p99_us},
+               {"algbw_gbs", row.algbw_gbs},
+               {"busbw_gbs", row.busbw_gbs},
+               {"cpu_us", row.cpu_us},
+               {"wrong", row.wrong ? Json(*row.wrong) : Json()}};
+  if (is_expert(c.collective)) json.update(expert_fields(result, row, system));
+  return json;
 }
 
 void add_rows(const std::vector<CaseResult>& results, const Systems& systems,

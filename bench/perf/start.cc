@@ -93,34 +93,40 @@ Status start_tutti(const Options& options, int nranks, Children& children,
   return start_tutti_processes(program, nranks, children, folder);
 }
 
-Status start_gloo(int nranks, Children& children, const std::string& folder,
-                  const std::string& socket) {
-  const Result<std::string> store = make_folder(folder + "/gloo");
+Status start_gloo(const std::string& name, const Words& way, int nranks, Children& children,
+                  const std::string& folder, const std::string& socket) {
+  const Result<std::string> store = make_folder(folder + "/" + name);
   if (!store.ok()) return store.status();
   for (int rank = 0; rank < nranks; ++rank) {
-    TUTTI_TRY(children.start("gloo rank " + std::to_string(rank),
-                             {program_folder() + "/tutti-peer-gloo", socket, std::to_string(rank),
-                              std::to_string(nranks), store.value()},
-                             {}));
+    Words words = {program_folder() + "/tutti-peer-gloo", socket, std::to_string(rank),
+                   std::to_string(nranks), store.value()};
+    words.insert(words.end(), way.begin(), way.end());
+    TUTTI_TRY(children.start(name + " rank " + std::to_string(rank), words, {}));
   }
   return {};
 }
 
 Status start_peer(const std::string& name, int nranks, Children& children,
                   const std::string& folder, const std::string& socket) {
-  const std::string program = program_folder() + "/tutti-peer-" + name;
+  // "openmpi-dedup": the library, and the way in which it does the work of experts.
+  const size_t dash = name.find('-');
+  const std::string library = name.substr(0, dash);
+  Words way;
+  if (dash != std::string::npos) way.push_back(name.substr(dash + 1));
+  const std::string program = program_folder() + "/tutti-peer-" + library;
   if (access(program.c_str(), X_OK) != 0) {
     return tutti::error(Code::kUnsupported, "there is no %s: built without %s?", program.c_str(),
-                        name.c_str());
+                        library.c_str());
   }
-  if (name == "openmpi") {
-    return children.start("openmpi", openmpi_run(nranks, {program, socket}), kOpenMpiAsRoot);
+  Words rank = {program, socket};
+  rank.insert(rank.end(), way.begin(), way.end());
+  if (library == "openmpi") return children.start(name, openmpi_run(nranks, rank), kOpenMpiAsRoot);
+  if (library == "mpich") {
+    Words words = {"mpirun.mpich", "-n", std::to_string(nranks)};
+    words.insert(words.end(), rank.begin(), rank.end());
+    return children.start(name, words, {});
   }
-  if (name == "mpich") {
-    return children.start("mpich", {"mpirun.mpich", "-n", std::to_string(nranks), program, socket},
-                          {});
-  }
-  if (name == "gloo") return start_gloo(nranks, children, folder, socket);
+  if (library == "gloo") return start_gloo(name, way, nranks, children, folder, socket);
   return children.start(name, {program, socket, std::to_string(nranks)}, {});
 }
 
@@ -132,7 +138,7 @@ std::string program_folder() {
 }
 
 std::string algorithms_of(const Options& options) {
-  if (options.algorithm.empty()) return "";
+  if (options.algorithm.empty() || is_expert(options.collectives.front())) return "";
   return std::string(name_of(options.collectives.front())) + ":" + options.algorithm;
 }
 

@@ -36,6 +36,44 @@ std::string centred(const std::string& name, int width) {
          std::string(static_cast<size_t>(free - left), '-');
 }
 
+std::string expert_head(const Case& c, const Systems& systems, const Options& options) {
+  const ExpertShape& s = c.expert;
+  std::string result =
+      text("\n# %s bf16, %zu ranks, transport %s, %s memory, algorithm %s; ", name_of(c.collective),
+           systems[0]->ranks().size(), options.transport.c_str(),
+           c.registered ? "registered" : "malloc", name_of(s.algo));
+  result += text("%d batches in turns\n# %d tokens of %d, %d of %d experts, %s, ", options.batches,
+                 s.tokens, s.hidden, s.topk, s.experts, routing_name(s).c_str());
+  result += text("layout %s, quant %s, reduce %s, %s\n", name_of(s.layout), name_of(s.quant),
+                 s.by_slot ? "slot" : "rank", s.backward ? "bwd" : "fwd");
+  return result + text("#%-14s %10s %10s %10s %10s %10s %10s %6s %9s\n", "system", "p50 us",
+                       "p99 us", "cpu us", "time/bound", "payload MB", "bytes/min", "wrong",
+                       "/ tutti");
+}
+
+std::string optional_figure(const std::optional<double>& value, int width) {
+  return value ? figure(*value, width) : text("%*s", width, "-");
+}
+
+std::string expert_lines(const CaseResult& result, const Systems& systems) {
+  std::string lines;
+  for (size_t i = 0; i < result.rows.size(); ++i) {
+    const std::optional<Row>& row = result.rows[i];
+    lines += text(" %-14s ", systems[i]->name().c_str());
+    if (!row) {
+      lines += "       n/a\n";
+      continue;
+    }
+    std::optional<double> sent;
+    if (row->sent_bytes) sent = static_cast<double>(*row->sent_bytes) * 1e-6;
+    lines += figure(row->p50_us, 10) + figure(row->p99_us, 11) + figure(row->cpu_us, 11) +
+             optional_figure(row->over_bound, 11) + optional_figure(sent, 11) +
+             optional_figure(bytes_over_least(result, *row), 11) + wrong_text(row->wrong) +
+             optional_figure(row->over_first, 10) + "\n";
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::string describe_ranks(const Systems& systems) {
@@ -52,6 +90,7 @@ std::string describe_ranks(const Systems& systems) {
 }
 
 std::string table_head(const Case& c, const Systems& systems, const Options& options) {
+  if (is_expert(c.collective)) return expert_head(c, systems, options);
   std::string result = text("\n# %s", name_of(c.collective));
   if (c.collective != Collective::kBarrier) result += text(" %s", tutti::name_of(c.dtype));
   if (has_operator(c.collective)) result += text(" %s", tutti::name_of(c.op));
@@ -81,7 +120,8 @@ std::string table_head(const Case& c, const Systems& systems, const Options& opt
   return result + "\n" + second + "\n";
 }
 
-std::string table_line(const CaseResult& result) {
+std::string table_line(const CaseResult& result, const Systems& systems) {
+  if (is_expert(result.c.collective)) return expert_lines(result, systems);
   std::string line = text(" %11zu %11zu", result.bytes, result.c.count);
   for (size_t i = 0; i < result.rows.size(); ++i) {
     line += " |";

@@ -1,4 +1,5 @@
-// The table on standard output: one line a size, one group of columns a system. One thread.
+// The table on standard output: one line a size, one group of columns a system; of experts one line
+// a system. One thread.
 #pragma once
 
 #include <string>
@@ -9,8 +10,8 @@ namespace perf {
 
 // Who runs where: once per invocation.
 std::string describe_ranks(const Systems& systems);
-// What is measured, and the heads of the columns: once per collective.
+// What is measured, and the heads of the columns: once per collective, or case of experts.
 std::string table_head(const Case& c, const Systems& systems, const Options& options);
-std::string table_line(const CaseResult& result);
+std::string table_line(const CaseResult& result, const Systems& systems);
 
 }  // namespace perf

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace perf {
@@ -38,6 +39,7 @@ std::string TuttiRank::lacks(const Case& c) const {
 
 Result<void*> TuttiRank::allocate(const Case& c, size_t bytes) {
   registered_ = c.registered;
+  allocated_[0] = std::exchange(allocated_[1], bytes);
   if (!registered_) return RankSystem::allocate(c, bytes);
   void* memory = nullptr;
   TUTTI_TRY(status_of(tuttiMemAlloc(&memory, bytes), nullptr));
@@ -52,23 +54,28 @@ void TuttiRank::free(void* memory) {
   }
 }
 
+Status TuttiRank::register_buffers(void* send_memory, void* recv_memory) {
+  void* const memory[2] = {send_memory, recv_memory};
+  for (int i = 0; i < 2; ++i) {
+    if (allocated_[i] == 0) continue;
+    TUTTI_TRY(status_of(tuttiCommRegister(comm_, memory[i], allocated_[i], &windows_[i]), comm_));
+  }
+  return {};
+}
+
 Status TuttiRank::prepare(const Case& c, void* send_memory, void* recv_memory) {
   if (c.collective == Collective::kAllToAllV) {
     sent_ = sent_blocks(c, rank_, nranks_);
     received_ = received_blocks(c, rank_, nranks_);
   }
-  if (!c.registered) return {};
-  const size_t width = tutti::size_of(c.dtype);
-  void* const memory[2] = {send_memory, recv_memory};
-  const size_t bytes[2] = {send_count(c, nranks_) * width, recv_count(c, nranks_) * width};
-  for (int i = 0; i < 2; ++i) {
-    if (bytes[i] == 0) continue;
-    TUTTI_TRY(status_of(tuttiCommRegister(comm_, memory[i], bytes[i], &windows_[i]), comm_));
-  }
-  return {};
+  if (c.registered) TUTTI_TRY(register_buffers(send_memory, recv_memory));
+  if (!is_expert(c.collective)) return {};
+  expert_ = std::make_unique<TuttiExpert>(comm_, c);
+  return expert_->prepare(send_memory, recv_memory);
 }
 
 void TuttiRank::finish(const Case&) {
+  expert_.reset();
   for (tuttiWindow_t& window : windows_) {
     if (window != nullptr) tuttiCommDeregister(comm_, window);
     window = nullptr;
@@ -116,6 +123,10 @@ tuttiResult_t TuttiRank::submit(const Call& call) {
       return send_recv(call);
     case Collective::kBarrier:
       return tuttiBarrier(comm_, nullptr);
+    case Collective::kExpertDispatch:
+    case Collective::kExpertCombine:
+    case Collective::kExpertRoundTrip:
+      return expert_->run();
   }
   return tuttiInternalError;
 }

@@ -1,11 +1,13 @@
 // TuttiRank: the RankSystem of one communicator. One thread. Borrows the communicator.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "tutti/tutti.h"
 
 #include "bench/perf/rank_server.h"
+#include "bench/perf/tutti_expert.h"
 
 namespace perf {
 
@@ -27,14 +29,17 @@ class TuttiRank : public RankSystem {
  private:
   tuttiResult_t submit(const Call& call);
   tuttiResult_t send_recv(const Call& call);
+  tutti::Status register_buffers(void* send_memory, void* recv_memory);
 
   tuttiComm_t comm_;
   int rank_ = 0;
   int nranks_ = 0;
-  bool registered_ = false;  // how the buffers of the present case were allocated
+  bool registered_ = false;       // how the buffers of the present case were allocated
+  size_t allocated_[2] = {0, 0};  // bytes to send from, and to receive into
   tuttiWindow_t windows_[2] = {nullptr, nullptr};
   Blocks sent_;      // all_to_all_v
   Blocks received_;  // all_to_all_v
+  std::unique_ptr<TuttiExpert> expert_;
 };
 
 // The status of a call on `comm` (NULL: of this thread).

@@ -124,7 +124,7 @@ TEST(MeasureTest, WhatAPeerLacksIsNoRow) {
   const auto result = measure(stage.c, stage.systems, stage.options);
   EXPECT_FALSE(result.value().rows[1].has_value());
   EXPECT_FALSE(result.value().ratio.has_value());
-  const std::string line = table_line(result.value());
+  const std::string line = table_line(result.value(), stage.systems);
   EXPECT_NE(line.find("n/a"), std::string::npos);
   const std::string json = to_json({result.value()}, stage.systems, stage.options);
   EXPECT_EQ(json.find("\"system\": \"gloo\""), std::string::npos);
@@ -135,7 +135,7 @@ TEST(MeasureTest, TableColumnsLieUnderTheirHeads) {
   Stage stage;
   const auto result = measure(stage.c, stage.systems, stage.options);
   const std::string head = table_head(stage.c, stage.systems, stage.options);
-  const std::string line = table_line(result.value());
+  const std::string line = table_line(result.value(), stage.systems);
   const size_t last_head = head.rfind('\n', head.size() - 2) + 1;
   for (size_t i = 0; i + 1 < line.size(); ++i) {
     EXPECT_EQ(line[i] == '|', head[last_head + i] == '|') << i << "\n" << head << line;

@@ -34,7 +34,7 @@ struct World {
   int nranks;
   int root;
   uint64_t salt;
-  std::vector<Problem> problems;
+  std::vector<BlockProblem> problems;
   std::vector<std::vector<uint8_t>> send, recv;
 };
 

@@ -15,6 +15,10 @@ BIN = sys.argv.pop(1)
 QUICK = ["--iters", "2", "--batches", "2", "--timeout", "60"]
 FIELDS = ["collective", "system", "transport", "memory", "algorithm", "ranks", "bytes", "count",
           "dtype", "op", "p50_us", "p99_us", "algbw_gbs", "busbw_gbs", "cpu_us", "wrong"]
+EXPERT_FIELDS = ["tokens", "hidden", "topk", "experts", "layout", "quant", "reduce", "direction",
+                 "routing", "ranks_per_node", "algo", "payload_bytes", "wire_bytes", "min_bytes",
+                 "bytes_over_min", "time_over_bound"]
+LAYOUTS = ["flat", "expert_major", "expert_slab", "rank_major"]
 COLLECTIVES = ["all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather",
                "scatter", "all_to_all", "all_to_all_v", "send_recv", "barrier"]
 
@@ -46,8 +50,11 @@ class RunTest(unittest.TestCase):
                 document = json.load(file)
         self.assertEqual(list(document), ["meta", "rows"])
         for row in document["rows"]:
-            self.assertEqual(list(row), FIELDS)
-            self.assertEqual(row["wrong"], 0, row)
+            expert = row["collective"].startswith("expert_")
+            self.assertEqual(list(row), FIELDS + (EXPERT_FIELDS if expert else []))
+            # The limit of experts moves bytes, and has no result.
+            unchecked = expert and row["system"] == "limit"
+            self.assertEqual(row["wrong"], None if unchecked else 0, row)
             self.assertGreater(row["p50_us"], 0)
             self.assertGreaterEqual(row["busbw_gbs"], 0)
         return document["rows"]
@@ -85,6 +92,43 @@ class RunTest(unittest.TestCase):
                                     "--peers", peer)
                 measured = {row["collective"] for row in rows if row["system"] == peer}
                 self.assertEqual(measured, set(COLLECTIVES))
+
+    def experts(self, command, *words):
+        rows = self.rows_of(f"expert_{command}", "-n", "3", "--tokens", "19,3", "--hidden", "200",
+                            "--experts", "10", "--topk", "4", "--layout", ",".join(LAYOUTS), *words)
+        for row in rows:
+            self.assertEqual((row["hidden"], row["topk"], row["experts"]), (200, 4, 10))
+            self.assertGreater(row["time_over_bound"], 0)
+        mine = [row for row in rows if row["system"] == "tutti"]
+        self.assertEqual([(row["layout"], row["tokens"]) for row in mine],
+                         [(layout, tokens) for layout in LAYOUTS for tokens in (19, 3)])
+        return rows
+
+    def test_experts_are_right(self):
+        for words in (["round_trip"], ["round_trip", "-m", "registered", "--routing", "one"],
+                      ["dispatch", "--quant", "fp8e4m3_b128", "--routing", "zipf:1.1"],
+                      ["dispatch", "--quant", "int8_token"], ["dispatch", "--quant", "forward"],
+                      ["combine", "--reduce", "slot"], ["round_trip", "--direction", "bwd"]):
+            with self.subTest(words=words):
+                rows = self.experts(*words, "-t", "shm")
+                self.assertEqual({row["system"] for row in rows}, {"tutti", "limit"})
+
+    def test_peers_of_experts_are_right(self):
+        for peer, ways in (("openmpi", ["dedup", "assign"]), ("mpich", ["dedup", "assign"]),
+                           ("gloo", ["a2av"])):
+            if not os.access(f"{BIN}/tutti-peer-{peer}", os.X_OK):
+                continue
+            with self.subTest(peer=peer):
+                rows = self.experts("round_trip", "-t", "shm", "--peers", peer)
+                theirs = [row for row in rows if row["system"].startswith(peer)]
+                self.assertEqual({row["system"] for row in theirs},
+                                 {f"{peer}-{way}" for way in ways})
+                for row in theirs:
+                    self.assertEqual(row["system"], f"{peer}-{row['algo']}")
+                    if row["algo"] == "assign":
+                        self.assertGreater(row["bytes_over_min"], 1)
+                    else:
+                        self.assertEqual(row["bytes_over_min"], 1)
 
     def need_module(self, name):
         if not os.path.exists(f"{BIN}/../lib/libtutti_{name}.so"):
@@ -159,6 +203,11 @@ class RunTest(unittest.TestCase):
         done = perf("select", TUTTI_RANK="0", TUTTI_NRANKS="1")
         self.assertEqual(done.returncode, 2)
         self.assertIn("without the launcher", done.stderr)
+        self.assertEqual(perf("expert_dispatch", "--topk", "9", "--experts", "8").returncode, 2)
+        self.assertEqual(perf("expert_dispatch", "--layout", "round").returncode, 2)
+        done = perf("expert_combine", "--peers", "openmpi-often")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("openmpi-often", done.stderr)
         done = perf("all_reduce", "-n", "3", TUTTI_RANK="0", TUTTI_NRANKS="2")
         self.assertEqual(done.returncode, 2)
         self.assertIn("started 2 ranks", done.stderr)

@@ -1,0 +1,63 @@
+// What a case of dispatch or combine says beside what every case does: the shape of the tokens, how
+// they are routed, the layout of rows at their experts (docs/expert.md). Value types; plain
+// functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace perf {
+
+// Values equal tuttiEpLayout_t.
+enum class ExpertLayout : uint8_t { kFlat, kExpertMajor, kExpertSlab, kRankMajor };
+inline constexpr int kNumExpertLayouts = 4;
+enum class ExpertQuant : uint8_t { kNone, kForward, kFp8Block128, kInt8Token };
+inline constexpr int kNumExpertQuants = 4;
+// Values equal tuttiEpAlgo_t.
+enum class ExpertAlgo : uint8_t { kAuto, kDirect, kHier, kAllGather };
+inline constexpr int kNumExpertAlgos = 4;
+// Which experts tokens choose: all alike; expert of popularity i in proportion to i^-zipf; or all
+// tokens the same ones, 0 to K-1.
+enum class RoutingKind : uint8_t { kUniform, kZipf, kOne };
+inline constexpr int kNumRoutingKinds = 3;
+
+struct ExpertShape {
+  int tokens = 4096;  // of each rank
+  int hidden = 7168;
+  int topk = 8;
+  int experts = 64;
+  ExpertLayout layout = ExpertLayout::kFlat;
+  ExpertQuant quant = ExpertQuant::kNone;
+  ExpertAlgo algo = ExpertAlgo::kAuto;
+  bool by_slot = false;   // Combine: a sum by k, not a sum of each rank first
+  bool backward = false;  // Dispatch by expert multiplies each row by its weight
+  RoutingKind routing = RoutingKind::kUniform;
+  double zipf = 1;
+  int ranks_per_node = 0;  // 0: as they lie on hosts
+};
+
+const char* name_of(ExpertLayout layout);            // "flat", ...
+const char* name_of(ExpertQuant quant);              // "none", "fp8e4m3_b128", ...
+const char* name_of(ExpertAlgo algo);                // "auto", "direct", ...
+std::string routing_name(const ExpertShape& shape);  // "uniform", "zipf:1", "one"
+std::optional<ExpertLayout> parse_layout(std::string_view name);
+std::optional<ExpertQuant> parse_quant(std::string_view name);
+std::optional<ExpertAlgo> parse_expert_algo(std::string_view name);
+bool parse_routing(const std::string& name, ExpertShape* shape);
+
+// Whether rows are grouped by expert, one for each assignment; else one for each token.
+bool is_by_expert(ExpertLayout layout);
+
+// Bytes of a row as Dispatch delivers it, and of its scales; before it 2 for each element, but
+// kForward.
+size_t delivered_bytes(const ExpertShape& shape);
+size_t scale_bytes(const ExpertShape& shape);
+
+// Numbers separated by blanks, and back; nothing: they are not a shape.
+std::string encode_shape(const ExpertShape& shape);
+std::optional<ExpertShape> decode_shape(const std::string& text);
+
+}  // namespace perf
