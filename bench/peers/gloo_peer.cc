@@ -1,5 +1,5 @@
-// tutti-peer-gloo SOCKET RANK NRANKS FOLDER [a2av]: Gloo's own collectives over its TCP transport,
-// under the same harness as Tutti's; for experts its alltoallv of a row for each token and rank.
+// tutti-peer-gloo SOCKET RANK NRANKS FOLDER [a2av|ag-rs]: Gloo's own collectives over its TCP
+// transport, under the same harness as Tutti's; for experts in one of two ways (gloo_rows.h).
 // FOLDER is where the ranks find each other. One thread, beside Gloo's own.
 #include <chrono>
 #include <cstdint>
@@ -103,7 +103,9 @@ std::unique_ptr<gloo::Algorithm> make_reduce_scatter(const Case& c,
 
 class GlooRank : public RankSystem {
  public:
-  GlooRank(int rank, int nranks, const std::string& folder) : rank_(rank), nranks_(nranks) {
+  // `way`: of experts (gloo_rows.h).
+  GlooRank(int rank, int nranks, const std::string& folder, const std::string& way)
+      : rank_(rank), nranks_(nranks), way_(way) {
     gloo::transport::tcp::attr where;
     where.hostname = "127.0.0.1";
     store_ = std::make_unique<gloo::rendezvous::FileStore>(folder);
@@ -122,7 +124,7 @@ class GlooRank : public RankSystem {
   }
 
   std::string lacks(const Case& c) const override {
-    if (is_expert(c.collective)) return RowExchange::lacks(c, RowWay::kDedup);
+    if (is_expert(c.collective)) return gloo_rows_lack(way_, c, nranks_);
     if (has_operator(c.collective) && find_fold(c) == nullptr) {
       return std::string(tutti::name_of(c.op)) + " of " + tutti::name_of(c.dtype);
     }
@@ -137,9 +139,7 @@ class GlooRank : public RankSystem {
 
   Status prepare(const Case& c, void* send_memory, void* recv_memory) override {
     if (is_expert(c.collective)) {
-      rows_ = std::make_unique<RowExchange>(c, RowWay::kDedup, rank_, nranks_, send_memory,
-                                            recv_memory);
-      return {};
+      return guarded([&] { rows_ = make_gloo_rows(way_, c, context_, send_memory, recv_memory); });
     }
     fold_ = has_operator(c.collective) ? find_fold(c) : nullptr;
     width_ = tutti::size_of(c.dtype);
@@ -168,12 +168,10 @@ class GlooRank : public RankSystem {
   }
 
   Status run(const Call& call) override {
-    if (rows_) {
-      return rows_->run([&](const RowExchange::Blocks& blocks) {
-        return guarded([&] { exchange_rows(context_, next_tag(), blocks); });
-      });
-    }
-    return guarded([&] { submit(call); });
+    return guarded([&] {
+      if (rows_) return rows_->run(next_tag());
+      submit(call);
+    });
   }
 
   Status barrier() override {
@@ -356,13 +354,14 @@ class GlooRank : public RankSystem {
 
   int rank_;
   int nranks_;
+  std::string way_;
   std::unique_ptr<gloo::rendezvous::FileStore> store_;
   std::shared_ptr<gloo::rendezvous::Context> context_;
   uint32_t tag_ = 0;
   // Of the present case.
   size_t width_ = 1;
   Fold fold_ = nullptr;
-  std::unique_ptr<RowExchange> rows_;  // of experts
+  std::unique_ptr<GlooRows> rows_;  // of experts
   std::vector<int64_t> sendcounts_, recvcounts_;
   std::unique_ptr<gloo::Algorithm> reduce_scatter_;
   std::vector<uint8_t> work_;
@@ -370,14 +369,15 @@ class GlooRank : public RankSystem {
 };
 
 int run(int argc, char** argv) {
-  if (argc < 5 || argc > 6 || (argc == 6 && std::string(argv[5]) != "a2av")) {
-    std::fprintf(stderr,
-                 "usage: %s SOCKET RANK NRANKS FOLDER [a2av] (tutti-perf --peers starts it)\n",
-                 argv[0]);
+  const std::string way = argc == 6 ? argv[5] : "";
+  if (argc < 5 || argc > 6 || (argc == 6 && way != "a2av" && way != "ag-rs")) {
+    std::fprintf(
+        stderr, "usage: %s SOCKET RANK NRANKS FOLDER [a2av|ag-rs] (tutti-perf --peers starts it)\n",
+        argv[0]);
     return 2;
   }
   try {
-    GlooRank system(std::atoi(argv[2]), std::atoi(argv[3]), argv[4]);
+    GlooRank system(std::atoi(argv[2]), std::atoi(argv[3]), argv[4], way);
     return serve(argv[1], system);
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "gloo rank %s: %s\n", argv[2], problem.what());

@@ -15,15 +15,15 @@ namespace {
 // Beyond the caches of a core it is faster not to read what will be overwritten.
 constexpr size_t kStreamFrom = size_t{16} << 20;
 
-Stores stores_for(size_t bytes) {
-  return bytes >= kStreamFrom ? Stores::kStreaming : Stores::kCached;
-}
-
 size_t total(const std::vector<size_t>& counts) {
   return std::accumulate(counts.begin(), counts.end(), size_t{0});
 }
 
 }  // namespace
+
+Stores peer_stores(const Case& c, size_t bytes) {
+  return c.expert.peers_stream && bytes >= kStreamFrom ? Stores::kStreaming : Stores::kCached;
+}
 
 std::string RowExchange::lacks(const Case& c, RowWay way) {
   const ExpertShape& shape = c.expert;
@@ -170,7 +170,7 @@ void RowExchange::plan_combine() {
 
 void RowExchange::copy(const uint8_t* from, uint8_t* to, const Copies& rows) const {
   tutti::copy_rows({to, row_bytes_, rows.to.data()}, {from, row_bytes_, rows.from.data()},
-                   rows.to.size(), row_bytes_, stores_for(rows.to.size() * row_bytes_));
+                   rows.to.size(), row_bytes_, peer_stores(case_, rows.to.size() * row_bytes_));
 }
 
 Status RowExchange::dispatch(const Exchange& exchange) const {
@@ -185,8 +185,9 @@ Status RowExchange::combine(const Exchange& exchange) const {
   const uint8_t* const rows = send_memory_ + plan_.places().expert_rows;
   const auto hidden = static_cast<size_t>(case_.expert.hidden);
   const auto add_up = [&](const std::vector<tutti::RowSum>& sums) {
-    tutti::sum_rows(sums.data(), sums.size(),
-                    {case_.dtype, case_.dtype, hidden, stores_for(sums.size() * row_bytes_)});
+    tutti::sum_rows(
+        sums.data(), sums.size(),
+        {case_.dtype, case_.dtype, hidden, peer_stores(case_, sums.size() * row_bytes_)});
   };
   if (!repack_.to.empty()) copy(rows, arrived_, repack_);
   add_up(partials_);

@@ -22,6 +22,10 @@ namespace perf {
 
 enum class RowWay : uint8_t { kDedup, kAssign };
 
+// How a peer writes `bytes` when it packs, copies or adds: past the caches where that is faster, if
+// the case says so.
+tutti::Stores peer_stores(const Case& c, size_t bytes);
+
 class RowExchange {
  public:
   // An exchange of rows of `row_bytes`, from and to blocks by rank without gaps.

@@ -76,10 +76,11 @@ size_t scale_bytes(const ExpertShape& shape) {
 
 std::string encode_shape(const ExpertShape& s) {
   char text[160];
-  std::snprintf(text, sizeof text, "%d %d %d %d %d %d %d %d %d %d %.17g %d", s.tokens, s.hidden,
+  std::snprintf(text, sizeof text, "%d %d %d %d %d %d %d %d %d %d %.17g %d %d", s.tokens, s.hidden,
                 s.topk, s.experts, static_cast<int>(s.layout), static_cast<int>(s.quant),
                 static_cast<int>(s.algo), static_cast<int>(s.by_slot), static_cast<int>(s.backward),
-                static_cast<int>(s.routing), s.zipf, s.ranks_per_node);
+                static_cast<int>(s.routing), s.zipf, s.ranks_per_node,
+                static_cast<int>(s.peers_stream));
   return text;
 }
 
@@ -91,10 +92,11 @@ std::optional<ExpertShape> decode_shape(const std::string& text) {
   int by_slot = 0;
   int backward = 0;
   int routing = 0;
-  const int fields = std::sscanf(text.c_str(), "%d %d %d %d %d %d %d %d %d %d %lf %d", &s.tokens,
+  int peers_stream = 0;
+  const int fields = std::sscanf(text.c_str(), "%d %d %d %d %d %d %d %d %d %d %lf %d %d", &s.tokens,
                                  &s.hidden, &s.topk, &s.experts, &layout, &quant, &algo, &by_slot,
-                                 &backward, &routing, &s.zipf, &s.ranks_per_node);
-  if (fields != 12 || s.tokens < 1 || s.hidden < 1 || s.topk < 1 || s.experts < s.topk ||
+                                 &backward, &routing, &s.zipf, &s.ranks_per_node, &peers_stream);
+  if (fields != 13 || s.tokens < 1 || s.hidden < 1 || s.topk < 1 || s.experts < s.topk ||
       layout < 0 || layout >= kNumExpertLayouts || quant < 0 || quant >= kNumExpertQuants ||
       algo < 0 || algo >= kNumExpertAlgos || routing < 0 || routing >= kNumRoutingKinds) {
     return std::nullopt;
@@ -104,6 +106,7 @@ std::optional<ExpertShape> decode_shape(const std::string& text) {
   s.algo = static_cast<ExpertAlgo>(algo);
   s.by_slot = by_slot != 0;
   s.backward = backward != 0;
+  s.peers_stream = peers_stream != 0;
   s.routing = static_cast<RoutingKind>(routing);
   return s;
 }

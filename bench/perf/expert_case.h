@@ -36,7 +36,8 @@ struct ExpertShape {
   bool backward = false;  // Dispatch by expert multiplies each row by its weight
   RoutingKind routing = RoutingKind::kUniform;
   double zipf = 1;
-  int ranks_per_node = 0;  // 0: as they lie on hosts
+  int ranks_per_node = 0;    // 0: as they lie on hosts
+  bool peers_stream = true;  // peers write large results past the caches
 };
 
 const char* name_of(ExpertLayout layout);            // "flat", ...

@@ -11,8 +11,8 @@ using tutti::Status;
 namespace {
 
 constexpr int kMost = 1 << 24;
-constexpr const char* kPeers[] = {"openmpi-dedup", "openmpi-assign", "mpich-dedup",
-                                  "mpich-assign",  "gloo-a2av",      "limit"};
+constexpr const char* kPeers[] = {"openmpi-dedup", "openmpi-assign", "mpich-dedup", "mpich-assign",
+                                  "gloo-a2av",     "gloo-ag-rs",     "limit"};
 
 Status wrong_value(const char* option, const char* expected, const std::string& got) {
   return tutti::error(Code::kInvalidArgument, "%s: expected %s, got \"%s\"", option, expected,
@@ -36,7 +36,7 @@ Status take_words(const RawExpert& raw, const std::string& algorithm, ExpertShap
   }
   shape->quant = *quant;
   const auto algo = parse_expert_algo(algorithm.empty() ? "auto" : algorithm);
-  if (!algo) return wrong_value("-a", "auto, direct, hier or allgather", algorithm);
+  if (!algo) return wrong_value("--algo", "auto, direct, hier or allgather", algorithm);
   shape->algo = *algo;
   if (raw.reduce != "slot" && raw.reduce != "rank") {
     return wrong_value("--reduce", "slot or rank", raw.reduce);
@@ -49,6 +49,10 @@ Status take_words(const RawExpert& raw, const std::string& algorithm, ExpertShap
   if (shape->backward && shape->quant != ExpertQuant::kNone) {
     return wrong_value("--quant", "none with --direction bwd", raw.quant);
   }
+  if (raw.peer_stores != "streaming" && raw.peer_stores != "cached") {
+    return wrong_value("--peer-stores", "streaming or cached", raw.peer_stores);
+  }
+  shape->peers_stream = raw.peer_stores == "streaming";
   if (parse_routing(raw.routing, shape)) return {};
   return wrong_value("--routing", "uniform, one or zipf:S with S from 0 to 10", raw.routing);
 }
@@ -78,6 +82,9 @@ void add_expert_options(tutti::Cli::Command& command, RawExpert* raw) {
   command.option("--direction", &raw->direction,
                  "fwd, or bwd: dispatch by expert multiplies by weights (fwd)");
   command.option("--routing", &raw->routing, "uniform, zipf:S or one (uniform)");
+  command.option("--peer-stores", &raw->peer_stores,
+                 "how peers write what they pack, copy and add: streaming (where that is faster) "
+                 "or cached (streaming)");
   command.option("--ranks-per-node", &raw->ranks_per_node, "as if nodes were so large (one node)");
 }
 

@@ -16,7 +16,7 @@ namespace perf {
 struct RawExpert {
   std::optional<int> hidden, topk, experts, ranks_per_node;
   std::string tokens = "4096,128", layout = "flat", quant = "none", reduce = "rank";
-  std::string direction = "fwd", routing = "uniform";
+  std::string direction = "fwd", routing = "uniform", peer_stores = "streaming";
 };
 void add_expert_options(tutti::Cli::Command& command, RawExpert* raw);
 

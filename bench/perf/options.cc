@@ -66,7 +66,7 @@ void add_options(Cli::Command& command, Raw* raw, Options* options) {
 void add_options_of_experts(Cli::Command& command, Raw* raw, Options* options) {
   add_expert_options(command, &raw->expert);
   add_run_options(command, raw, options);
-  command.option("-a,--algorithm", &options->algorithm, "auto, direct, hier or allgather (auto)");
+  command.option("-a,--algo", &options->algorithm, "auto, direct, hier or allgather (auto)");
   command.option("--peers", &raw->peers,
                  "beside it: openmpi,mpich,gloo, or one way such as openmpi-dedup (limit)");
 }

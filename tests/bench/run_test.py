@@ -93,8 +93,8 @@ class RunTest(unittest.TestCase):
                 measured = {row["collective"] for row in rows if row["system"] == peer}
                 self.assertEqual(measured, set(COLLECTIVES))
 
-    def experts(self, command, *words):
-        rows = self.rows_of(f"expert_{command}", "-n", "3", "--tokens", "19,3", "--hidden", "200",
+    def experts(self, command, *words, ranks=3):
+        rows = self.rows_of(f"expert_{command}", "-n", str(ranks), "--tokens", "19,3", "--hidden", "200",
                             "--experts", "10", "--topk", "4", "--layout", ",".join(LAYOUTS), *words)
         for row in rows:
             self.assertEqual((row["hidden"], row["topk"], row["experts"]), (200, 4, 10))
@@ -119,7 +119,8 @@ class RunTest(unittest.TestCase):
             if not os.access(f"{BIN}/tutti-peer-{peer}", os.X_OK):
                 continue
             with self.subTest(peer=peer):
-                rows = self.experts("round_trip", "-t", "shm", "--peers", peer)
+                peers = ",".join(f"{peer}-{way}" for way in ways)
+                rows = self.experts("round_trip", "-t", "shm", "--peers", peers)
                 theirs = [row for row in rows if row["system"].startswith(peer)]
                 self.assertEqual({row["system"] for row in theirs},
                                  {f"{peer}-{way}" for way in ways})
@@ -129,6 +130,18 @@ class RunTest(unittest.TestCase):
                         self.assertGreater(row["bytes_over_min"], 1)
                     else:
                         self.assertEqual(row["bytes_over_min"], 1)
+
+    def test_all_gather_and_reduce_scatter_of_experts(self):
+        if not os.access(f"{BIN}/tutti-peer-gloo", os.X_OK):
+            self.skipTest("built without Gloo")
+        for command, ranks in (("round_trip", 2), ("round_trip", 4), ("dispatch", 3)):
+            with self.subTest(command=command, ranks=ranks):
+                rows = self.experts(command, "-t", "shm", "--peers", "gloo-ag-rs",
+                                    "--peer-stores", "cached", ranks=ranks)
+                theirs = [row for row in rows if row["system"] == "gloo-ag-rs"]
+                self.assertEqual(len(theirs), 8)
+                for row in theirs:
+                    self.assertGreaterEqual(row["bytes_over_min"], 1)
 
     def need_module(self, name):
         if not os.path.exists(f"{BIN}/../lib/libtutti_{name}.so"):
@@ -205,6 +218,7 @@ class RunTest(unittest.TestCase):
         self.assertIn("without the launcher", done.stderr)
         self.assertEqual(perf("expert_dispatch", "--topk", "9", "--experts", "8").returncode, 2)
         self.assertEqual(perf("expert_dispatch", "--layout", "round").returncode, 2)
+        self.assertEqual(perf("expert_dispatch", "--peer-stores", "none").returncode, 2)
         done = perf("expert_combine", "--peers", "openmpi-often")
         self.assertEqual(done.returncode, 2)
         self.assertIn("openmpi-often", done.stderr)
