@@ -21,6 +21,7 @@ class Exchange {
                           BlockList recv_blocks, const OpHeader& header);
   Execution::State advance();
   const Execution& execution() const { return execution_; }
+  const Plan& plan() const { return *plan_; }  // of the last start
 
  private:
   Status start(Collective collective, BlockList input, BlockList output, const RunBuffers& buffers,

@@ -70,6 +70,7 @@ Status ExpertGroup::set_up() {
   Result<Placement> placement = Placement::make(config_.placement);
   if (!placement.ok()) return placement.status();
   placement_ = std::move(placement.value());
+  stats_.make_room(comm_.nranks(), placement_.num_experts());
   return allocate();
 }
 

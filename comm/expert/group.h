@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "comm/expert/agreement.h"
+#include "comm/expert/group_stats.h"
 #include "comm/expert/placement.h"
 #include "comm/runtime/communicator.h"
 #include "comm/runtime/lane_channels.h"
@@ -73,6 +74,7 @@ class ExpertGroup {
   const PrepareMemory& prepare_memory() const { return prepare_; }
   const ScratchMemory& scratch() const { return scratch_; }
   Runner& runner() { return runner_; }
+  GroupStats& stats() { return stats_; }
   // Tokens of a slice (expert_schedule.h): the same on all ranks, for any type of rows.
   uint32_t slice() const;
   Order order() const { return {Order::Kind::kExpert, 0, number_}; }
@@ -104,6 +106,7 @@ class ExpertGroup {
   PrepareMemory prepare_ = {};
   ScratchMemory scratch_ = {};
   Runner runner_;
+  GroupStats stats_;
 };
 
 }  // namespace tutti

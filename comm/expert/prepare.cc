@@ -42,6 +42,12 @@ Status PrepareOperation::begin() {
   return gather();
 }
 
+void PrepareOperation::let_go() {
+  waits_.stop(&stats());
+  if (begun && result.code() == Code::kTimeout) ++stats().timeouts;
+  use_.end();
+}
+
 void PrepareOperation::route() {
   ExpertHandle::Tables& t = handle_.tables;
   const ExpertShape& shape = handle_.shape();
@@ -91,7 +97,10 @@ Status PrepareOperation::gather() {
 
 Operation::Progress PrepareOperation::advance() {
   while (stage_ != Stage::kDone) {
-    switch (exchange_.advance()) {
+    waits_.before(exchange_.execution(), &stats());
+    const Execution::State state = exchange_.advance();
+    waits_.after(exchange_.execution(), state == Execution::State::kBlocked, &stats());
+    switch (state) {
       case Execution::State::kBlocked:
         return Progress::kBlocked;
       case Execution::State::kFailed:
@@ -111,6 +120,7 @@ Operation::Progress PrepareOperation::advance() {
 }
 
 Status PrepareOperation::go_on() {
+  stats().sent.add(traffic_of(exchange_.plan(), handle_.group().placement(), comm().rank()));
   switch (stage_) {
     case Stage::kCounts:
       outcome_ = check_headers(all(), comm().rank(), call_.own);
@@ -126,6 +136,7 @@ Status PrepareOperation::go_on() {
     case Stage::kRouted:
       TUTTI_TRY(take_routed());
       handle_.prepared = true;
+      stats().dropped += handle_.dropped;
       break;
     case Stage::kDone:
       break;

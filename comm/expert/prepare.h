@@ -54,12 +54,13 @@ class PrepareOperation final : public Operation {
   int waiting_for() const override { return exchange_.execution().waiting_for(); }
   std::string describe() const override;
   Status outcome() const override { return outcome_; }
-  void let_go() override { use_.end(); }
+  void let_go() override;
 
  private:
   enum class Stage : uint8_t { kCounts, kCountsAgain, kRouted, kDone };
 
   Communicator& comm() const { return handle_.group().comm(); }
+  GroupStats& stats() { return handle_.group().stats(); }
   ExpertCounts mine() const;
   AllCounts all() const;
   OpHeader header();
@@ -80,6 +81,7 @@ class PrepareOperation final : public Operation {
   HandleUse use_;
   PrepareCall call_;
   Exchange exchange_;
+  WaitClock waits_;
   Stage stage_ = Stage::kCounts;
   uint64_t sequence_ = 0;
   Status failure_;

@@ -93,11 +93,27 @@ Status RowOperation::heard() const {
   return Status();
 }
 
+void RowOperation::let_go() {
+  GroupStats& stats = handle_.group().stats();
+  waits_.stop(&stats);
+  if (begun && result.code() == Code::kTimeout) ++stats.timeouts;
+  if (begun_ && result.ok()) {
+    const ExpertGroup::Runner& runner = handle_.group().runner();
+    stats.sent.add(traffic_of(runner.plan, handle_.group().placement(), comm().rank()));
+    stats.staged_bytes += runner.execution.traffic().staged_bytes;
+    count(&stats);
+  }
+  use_.end();
+}
+
 Operation::Progress RowOperation::advance() {
   if (!begun_) return Progress::kDone;
   Execution& execution = handle_.group().runner().execution;
+  GroupStats& stats = handle_.group().stats();
   const uint64_t before = execution.steps_run();
+  waits_.before(execution, &stats);
   const Execution::State state = execution.advance();
+  waits_.after(execution, state == Execution::State::kBlocked, &stats);
   comm().count_steps(execution.steps_run() - before);
   switch (state) {
     case Execution::State::kDone:
@@ -224,6 +240,12 @@ uint64_t DispatchOperation::bytes_written() const {
   return call_.out.bytes * handle_of().tables.rows.num_rows;
 }
 
+void DispatchOperation::count(GroupStats* stats) const {
+  ++stats->dispatches;
+  const std::span<const uint32_t> rows = handle_of().tables.rows.count;
+  for (size_t i = 0; i < rows.size(); ++i) stats->expert_rows[i] += rows[i];
+}
+
 // --- combine ---
 
 Status CombineOperation::check() {
@@ -309,5 +331,7 @@ uint64_t CombineOperation::fingerprint_of_call() const {
 uint64_t CombineOperation::bytes_written() const {
   return call_.in.bytes * handle_of().tables.rows.num_rows;
 }
+
+void CombineOperation::count(GroupStats* stats) const { ++stats->combines; }
 
 }  // namespace tutti

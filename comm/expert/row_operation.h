@@ -53,7 +53,7 @@ class RowOperation : public Operation {
   int waiting_for() const override { return execution().waiting_for(); }
   std::string describe() const override;
   Status outcome() const override { return outcome_; }
-  void let_go() override { use_.end(); }
+  void let_go() override;
 
  protected:
   // `name`: of static storage. The handle counts this operation as busy from now on.
@@ -71,7 +71,8 @@ class RowOperation : public Operation {
   // Which messages there are, in a byte; and the rest of what must be the same on all ranks.
   virtual uint8_t traffic() const = 0;
   virtual uint64_t fingerprint_of_call() const = 0;
-  virtual uint64_t bytes_written() const = 0;  // here, to tell whether they stay in the cache
+  virtual uint64_t bytes_written() const = 0;       // here, to tell whether they stay in the cache
+  virtual void count(GroupStats* stats) const = 0;  // that it has succeeded
 
  private:
   Communicator& comm() const { return handle_.group().comm(); }
@@ -83,6 +84,7 @@ class RowOperation : public Operation {
   const char* const name_;
   uint64_t sequence_ = 0;
   bool begun_ = false;  // there is something to run
+  WaitClock waits_;
   Status failure_;
   Status outcome_;
 };
@@ -100,6 +102,7 @@ class DispatchOperation final : public RowOperation {
   uint8_t traffic() const override;
   uint64_t fingerprint_of_call() const override;
   uint64_t bytes_written() const override;
+  void count(GroupStats* stats) const override;
 
   DispatchCall call_;
 };
@@ -117,6 +120,7 @@ class CombineOperation final : public RowOperation {
   uint8_t traffic() const override;
   uint64_t fingerprint_of_call() const override;
   uint64_t bytes_written() const override;
+  void count(GroupStats* stats) const override;
 
   CombineCall call_;
 };

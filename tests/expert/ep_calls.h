@@ -63,14 +63,36 @@ inline tuttiEpHandleConfig_t ep_handle_config(const oracle::Problem& p) {
   return c;
 }
 
+// A tensor with a row for each row of the layout; `rows` of them where the layout does not say.
+inline tuttiEpTensor_t ep_rows(const oracle::Problem& p, int64_t local, const void* data,
+                               tuttiDataType_t dtype, int64_t rows, int64_t last) {
+  if (p.layout == oracle::Layout::kExpertSlab) {
+    return ep_tensor(data, dtype, {local, oracle::zone_capacity(p), last});
+  }
+  if (p.layout == oracle::Layout::kRankMajor) {
+    return ep_tensor(data, dtype, {p.nranks(), p.max_tokens, last});
+  }
+  return ep_tensor(data, dtype, {rows, last});
+}
+
+// One f32 for each row of layouts by expert; else K, 0 where not local.
+inline tuttiEpTensor_t ep_values(const oracle::Problem& p, int64_t local,
+                                 const std::vector<float>& data, int64_t rows) {
+  tuttiEpTensor_t t = ep_rows(p, local, data.data(), tuttiFloat32, rows, p.topk);
+  if (p.has_expert_rows()) --t.ndim;
+  return t;
+}
+
 // A handle of a group of one rank, for as long as it lives.
 class EpRank {
  public:
-  EpRank(tuttiComm_t comm, const oracle::Problem& p) : problem(p) {
+  EpRank(tuttiComm_t comm, const oracle::Problem& p, tuttiEpAlgo_t algo = TUTTI_EP_ALGO_AUTO)
+      : problem(p) {
     int value = 0;
     tuttiCommUserRank(comm, &value);
     rank = static_cast<size_t>(value);
-    const tuttiEpGroupConfig_t group_config = ep_group_config(p);
+    tuttiEpGroupConfig_t group_config = ep_group_config(p);
+    group_config.algo = algo;
     created = tuttiEpGroupCreate(&group, comm, &group_config);
     if (created != tuttiSuccess) return;
     const tuttiEpHandleConfig_t handle_config = ep_handle_config(p);

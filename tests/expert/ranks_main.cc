@@ -9,6 +9,7 @@
 #include "tests/api/team.h"
 #include "tests/expert/oracle_cases.h"
 #include "tests/expert/rows_cases.h"
+#include "tests/expert/stats_cases.h"
 
 namespace tutti {
 namespace {
@@ -61,6 +62,7 @@ TEST(ExpertRanks, WeightedDispatchAsTheOracleSays) {
 }
 TEST(ExpertRanks, QuantisedDispatchAsTheOracleSays) { run_seeds(expect_quantised); }
 TEST(ExpertRanks, CombineAsTheOracleSays) { run_seeds(expect_combined); }
+TEST(ExpertRanks, RowsAsTheOracleCounts) { run_seeds(expect_traffic); }
 TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
 TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
 

@@ -96,28 +96,15 @@ Bytes random_rows(int64_t rows, int64_t hidden, tuttiDataType_t dtype, oracle::R
   return oracle::pack(dtype, values);
 }
 
-// A tensor with a row for each row of the layout, and some to spare where the layout allows it.
+// With some rows to spare where the layout allows it.
 tuttiEpTensor_t rows_tensor(const Problem& p, int64_t local, const Area& data,
                             tuttiDataType_t dtype, int64_t rows, int64_t last) {
-  if (p.layout == oracle::Layout::kExpertSlab) {
-    return ep_tensor(data.data(), dtype, {local, oracle::zone_capacity(p), last});
-  }
-  if (p.layout == oracle::Layout::kRankMajor) {
-    return ep_tensor(data.data(), dtype, {p.nranks(), p.max_tokens, last});
-  }
-  return ep_tensor(data.data(), dtype, {rows + kSpare, last});
+  return ep_rows(p, local, data.data(), dtype, rows + kSpare, last);
 }
 
 tuttiEpTensor_t values_tensor(const Problem& p, int64_t local, const std::vector<float>& data,
                               int64_t rows) {
-  if (p.layout == oracle::Layout::kExpertSlab) {
-    return ep_tensor(data, {local, oracle::zone_capacity(p)});
-  }
-  if (p.layout == oracle::Layout::kExpertMajor) return ep_tensor(data, {rows + kSpare});
-  if (p.layout == oracle::Layout::kRankMajor) {
-    return ep_tensor(data, {p.nranks(), p.max_tokens, p.topk});
-  }
-  return ep_tensor(data, {rows + kSpare, p.topk});
+  return ep_values(p, local, data, rows + kSpare);
 }
 
 size_t values_per_row(const Problem& p) { return p.has_expert_rows() ? 1 : p.topk; }

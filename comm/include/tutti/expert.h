@@ -233,13 +233,17 @@ typedef struct {
   int32_t zero_copy;      /* 0: where possible; 1: tuttiInvalidUsage where not; 2: never */
 } tuttiEpOpConfig_t;
 
-/* What this rank has sent, by tier: 0 to itself, 1 inside its node, 2 to other nodes. */
+/* What this rank has sent, by tier: 0 to itself, 1 inside its node, 2 to other nodes; in dispatches
+ * and combines that have succeeded, and in Prepare. A row is what travels as one: a token to a
+ * rank, a partial sum, or with SLOT an assignment's row. Its payload is its elements and its
+ * scales. The rest is metadata: what Prepare exchanges, and in.weight and in.row_value. */
 typedef struct {
   tuttiEpHdr_t hdr;
   uint64_t rows[3], payload_bytes[3], meta_bytes[3];
   uint64_t staged_bytes; /* copied on the way, instead of from where they lay to where they go */
-  uint64_t ops[2];       /* dispatches, combines */
-  uint64_t dropped, timeouts;
+  uint64_t ops[2];       /* dispatches, combines (tuttiEpOp_t) that have succeeded */
+  uint64_t dropped;      /* assignments of this rank, by every Prepare that has succeeded */
+  uint64_t timeouts;     /* operations that a peer kept waiting beyond the deadline */
 } tuttiEpStats_t;
 
 /* ---- Calls ---------------------------------------------------------------------------------- */
@@ -282,6 +286,14 @@ TUTTI_API tuttiResult_t tuttiEpDispatch(tuttiEpHandle_t handle, const tuttiEpDis
 TUTTI_API tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpCombineIn_t* in,
                                        const tuttiEpCombineOut_t* out,
                                        const tuttiEpOpConfig_t* config, tuttiStream_t stream);
+
+/* What the group has done since it was created, or since the last call with reset != 0.
+ * peer_wait_ns: [R], how long operations and Prepare could not go on for want of each peer; a wait
+ * counts when it is over. expert_rows: [L], assignments that Dispatch has brought to each local
+ * expert. Either may be NULL. Operations on streams may be under way: what is not complete is not
+ * in it. After a failure, too. */
+TUTTI_API tuttiResult_t tuttiEpGetStats(tuttiEpGroup_t group, tuttiEpStats_t* stats,
+                                        uint64_t* peer_wait_ns, int64_t* expert_rows, int reset);
 
 #ifdef __cplusplus
 }
