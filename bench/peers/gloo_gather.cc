@@ -97,10 +97,16 @@ void GatherRows::combine() {
   std::memcpy(recv_memory_ + plan_.places().y, sums_of_.data(), case_.count * sizeof(uint16_t));
 }
 
-uint64_t GatherRows::sent_bytes() const {
-  const uint64_t once =
-      static_cast<uint64_t>(nranks_ - 1) * static_cast<uint64_t>(case_.expert.tokens) * row_bytes_;
-  return (case_.collective == Collective::kExpertRoundTrip ? 2 : 1) * once;
+// As if every rank sent its tokens to every other one: through which ranks they go is Gloo's.
+Tiers GatherRows::sent_bytes() const {
+  const uint64_t calls = case_.collective == Collective::kExpertRoundTrip ? 2 : 1;
+  Tiers sent;
+  for (int r = 0; r < nranks_; ++r) {
+    if (r == context_->rank) continue;
+    const bool near = node_of(case_.expert, r) == node_of(case_.expert, context_->rank);
+    sent.add(near, calls * static_cast<uint64_t>(case_.expert.tokens) * row_bytes_);
+  }
+  return sent;
 }
 
 }  // namespace perf

@@ -25,7 +25,7 @@ class GatherRows : public GlooRows {
              void* recv_memory);
 
   void run(uint32_t tag) override;
-  uint64_t sent_bytes() const override;
+  Tiers sent_bytes() const override;
 
  private:
   void plan_sums();

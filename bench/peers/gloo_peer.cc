@@ -182,8 +182,10 @@ class GlooRank : public RankSystem {
     });
   }
 
-  std::optional<uint64_t> sent_bytes() const override {
-    return rows_ ? std::optional<uint64_t>(rows_->sent_bytes()) : std::nullopt;
+  std::optional<Sent> sent() const override {
+    if (!rows_) return std::nullopt;
+    const Tiers bytes = rows_->sent_bytes();
+    return Sent{bytes, bytes};
   }
 
   const void* result(const Call& call) const override {

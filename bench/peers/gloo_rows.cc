@@ -30,7 +30,7 @@ class AllToAllRows : public GlooRows {
       return tutti::Status();
     });
   }
-  uint64_t sent_bytes() const override { return rows_.sent_bytes(); }
+  Tiers sent_bytes() const override { return rows_.sent_bytes(); }
 
  private:
   void exchange(uint32_t tag, const RowExchange::Blocks& blocks) {

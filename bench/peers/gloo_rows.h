@@ -15,8 +15,8 @@ class GlooRows {
  public:
   virtual ~GlooRows() = default;
   virtual void run(uint32_t tag) = 0;
-  // Bytes of payload that a call sends to other ranks.
-  virtual uint64_t sent_bytes() const = 0;
+  // Bytes that a call sends to other ranks: payload alone.
+  virtual Tiers sent_bytes() const = 0;
 };
 
 // `way`: "a2av", an alltoallv of a row for each token and rank; "ag-rs" (gloo_gather.h). Why it

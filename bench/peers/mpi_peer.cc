@@ -207,8 +207,10 @@ class MpiRank : public RankSystem {
   Status run(const Call& call) override {
     return rows_ ? rows_->run(exchange_blocks) : status_of(submit(call));
   }
-  std::optional<uint64_t> sent_bytes() const override {
-    return rows_ ? std::optional<uint64_t>(rows_->sent_bytes()) : std::nullopt;
+  std::optional<Sent> sent() const override {
+    if (!rows_) return std::nullopt;
+    const Tiers bytes = rows_->sent_bytes();
+    return Sent{bytes, bytes};
   }
   Status barrier() override { return status_of(MPI_Barrier(MPI_COMM_WORLD)); }
 

@@ -201,12 +201,16 @@ Status RowExchange::run(const Exchange& exchange) const {
   return case_.collective == Collective::kExpertDispatch ? Status() : combine(exchange);
 }
 
-uint64_t RowExchange::sent_bytes() const {
-  const auto self = static_cast<size_t>(rank_);
-  const uint64_t out = (total(out_rows_) - out_rows_[self]) * row_bytes_;
-  const uint64_t back = (total(in_rows_) - in_rows_[self]) * row_bytes_;
-  return (case_.collective != Collective::kExpertCombine ? out : 0) +
-         (case_.collective != Collective::kExpertDispatch ? back : 0);
+Tiers RowExchange::sent_bytes() const {
+  Tiers sent;
+  for (int r = 0; r < nranks_; ++r) {
+    if (r == rank_) continue;
+    const auto i = static_cast<size_t>(r);
+    const bool near = node_of(case_.expert, r) == node_of(case_.expert, rank_);
+    if (case_.collective != Collective::kExpertCombine) sent.add(near, out_rows_[i] * row_bytes_);
+    if (case_.collective != Collective::kExpertDispatch) sent.add(near, in_rows_[i] * row_bytes_);
+  }
+  return sent;
 }
 
 }  // namespace perf

@@ -45,8 +45,8 @@ class RowExchange {
               void* recv_memory);
 
   tutti::Status run(const Exchange& exchange) const;
-  // Bytes of payload that a call sends to other ranks.
-  uint64_t sent_bytes() const;
+  // Bytes that a call sends to other ranks: payload alone.
+  Tiers sent_bytes() const;
 
  private:
   // A row that travels: of a token, for all its experts of a rank, or (assign) for k.

@@ -64,6 +64,10 @@ bool is_by_expert(ExpertLayout layout) {
   return layout == ExpertLayout::kExpertMajor || layout == ExpertLayout::kExpertSlab;
 }
 
+int node_of(const ExpertShape& shape, int rank) {
+  return shape.ranks_per_node > 0 ? rank / shape.ranks_per_node : 0;
+}
+
 size_t delivered_bytes(const ExpertShape& shape) {
   return static_cast<size_t>(shape.hidden) * (shape.quant == ExpertQuant::kNone ? 2 : 1);
 }

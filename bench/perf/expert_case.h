@@ -52,6 +52,16 @@ bool parse_routing(const std::string& name, ExpertShape* shape);
 // Whether rows are grouped by expert, one for each assignment; else one for each token.
 bool is_by_expert(ExpertLayout layout);
 
+int node_of(const ExpertShape& shape, int rank);
+
+// Bytes that go to other ranks of the same node, and to those of other nodes.
+struct Tiers {
+  uint64_t near = 0;
+  uint64_t far = 0;
+  uint64_t total() const { return near + far; }
+  void add(bool is_near, uint64_t bytes) { (is_near ? near : far) += bytes; }
+};
+
 // Bytes of a row as Dispatch delivers it, and of its scales; before it 2 for each element, but
 // kForward.
 size_t delivered_bytes(const ExpertShape& shape);

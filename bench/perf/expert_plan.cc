@@ -146,31 +146,31 @@ void ExpertPlan::place(Collective collective) {
   p.recv_bytes = p.y + (combines ? in_lines(tokens * wide) : 0);
 }
 
-uint64_t least_bytes(const Case& c, int nranks) {
+Tiers least_bytes(const Case& c, int nranks) {
   const ExpertShape& shape = c.expert;
   const ExpertPlan plan(c, 0, nranks);
-  uint64_t crossings = 0;    // of a row to another rank
-  uint64_t assignments = 0;  // to experts of other ranks
+  const uint64_t wide = static_cast<uint64_t>(shape.hidden) * 2;
+  const uint64_t out = delivered_bytes(shape) + scale_bytes(shape);
+  const bool slots = shape.by_slot && is_by_expert(shape.layout);
+  const bool dispatches = c.collective != Collective::kExpertCombine;
+  const bool combines = c.collective != Collective::kExpertDispatch;
+  Tiers least;
   std::vector<int> last(static_cast<size_t>(nranks), -1);
   for (int source = 0; source < nranks; ++source) {
     for (int token = 0; token < shape.tokens; ++token) {
       for (int k = 0; k < shape.topk; ++k) {
         const int rank = plan.rank_of(plan.expert_of(source, token, k));
         if (rank == source) continue;
-        ++assignments;
+        const bool near = node_of(shape, rank) == node_of(shape, source);
         int& seen = last[static_cast<size_t>(rank)];
-        if (seen == source * shape.tokens + token) continue;
+        const bool first = seen != source * shape.tokens + token;
         seen = source * shape.tokens + token;
-        ++crossings;
+        if (dispatches && first) least.add(near, out);
+        if (combines && (first || slots)) least.add(near, wide);
       }
     }
   }
-  const uint64_t wide = static_cast<uint64_t>(shape.hidden) * 2;
-  const bool slots = shape.by_slot && is_by_expert(shape.layout);
-  const uint64_t out = crossings * (delivered_bytes(shape) + scale_bytes(shape));
-  const uint64_t back = (slots ? assignments : crossings) * wide;
-  return (c.collective != Collective::kExpertCombine ? out : 0) +
-         (c.collective != Collective::kExpertDispatch ? back : 0);
+  return least;
 }
 
 }  // namespace perf

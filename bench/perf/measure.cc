@@ -36,7 +36,6 @@ class Track {
     const auto answers = system_.ask("case " + encode(case_));
     if (!answers.ok()) return answers.status();
     runs_ = answers.value()[0] == "ready";
-    if (runs_ && is_expert(case_.collective)) TUTTI_TRY(count_sent());
     if (runs_ && options.check) TUTTI_TRY(check(1));
     return {};
   }
@@ -79,6 +78,7 @@ class Track {
     if (!runs_) return {};
     TUTTI_TRY(singles());
     if (options.check) TUTTI_TRY(check(2));
+    if (is_expert(case_.collective)) TUTTI_TRY(count_sent());
     const auto ended = system_.ask("end");
     if (!ended.ok()) return ended.status();
     row_.p50_us = median(row_.batch_us);
@@ -98,14 +98,18 @@ class Track {
   Status count_sent() {
     const auto answers = system_.ask("sent");
     if (!answers.ok()) return answers.status();
-    uint64_t sent = 0;
+    Sent sent;
     for (const std::string& answer : answers.value()) {
-      unsigned long long bytes = 0;
+      unsigned long long n[4] = {};
       if (answer == "sent unknown") return {};
-      if (std::sscanf(answer.c_str(), "sent %llu", &bytes) != 1) return unexpected(answer);
-      sent += bytes;
+      if (std::sscanf(answer.c_str(), "sent %llu %llu %llu %llu", &n[0], &n[1], &n[2], &n[3]) != 4)
+        return unexpected(answer);
+      sent.payload.near += n[0];
+      sent.payload.far += n[1];
+      sent.wire.near += n[2];
+      sent.wire.far += n[3];
     }
-    row_.sent_bytes = sent;
+    row_.sent = sent;
     return {};
   }
 
@@ -215,8 +219,9 @@ std::optional<double> ratio_to_best_peer(const std::vector<Track>& tracks) {
 }  // namespace
 
 std::optional<double> bytes_over_least(const CaseResult& result, const Row& row) {
-  if (!row.sent_bytes || result.least_bytes.value_or(0) == 0) return std::nullopt;
-  return static_cast<double>(*row.sent_bytes) / static_cast<double>(*result.least_bytes);
+  if (!row.sent || !result.least || result.least->total() == 0) return std::nullopt;
+  return static_cast<double>(row.sent->payload.total()) /
+         static_cast<double>(result.least->total());
 }
 
 double median(std::vector<double> values) {
@@ -248,7 +253,7 @@ Result<CaseResult> measure(const Case& c, const Systems& systems, const Options&
   for (Track& track : tracks) TUTTI_TRY(track.finish(options, result.bytes));
   if (is_expert(c.collective)) {
     compare_with_limit_and_first(tracks);
-    result.least_bytes = least_bytes(c, static_cast<int>(systems[0]->ranks().size()));
+    result.least = least_bytes(c, static_cast<int>(systems[0]->ranks().size()));
   }
   for (const Track& track : tracks) {
     result.rows.push_back(track.runs() ? std::optional<Row>(track.row()) : std::nullopt);

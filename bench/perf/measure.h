@@ -10,6 +10,7 @@
 
 #include "bench/perf/case.h"
 #include "bench/perf/options.h"
+#include "bench/perf/rank_server.h"
 #include "bench/perf/system.h"
 
 namespace perf {
@@ -22,9 +23,9 @@ struct Row {
   double busbw_gbs = 0;
   double cpu_us = 0;              // user and system time of all ranks' processes, per call
   std::optional<uint64_t> wrong;  // nothing: not checked
-  // Of experts: bytes of payload sent to other ranks, by all, where they are counted; the time over
-  // that of the limit, and of the first system, the medians over pairs of batches.
-  std::optional<uint64_t> sent_bytes;
+  // Of experts: what all ranks together have sent, where it is counted; the time over that of the
+  // limit, and of the first system, the medians over pairs of batches.
+  std::optional<Sent> sent;
   std::optional<double> over_bound;
   std::optional<double> over_first;
   std::vector<double> batch_us;
@@ -36,14 +37,14 @@ struct CaseResult {
   std::vector<std::optional<Row>> rows;  // by system; nothing: it lacks the case
   // The best peer's time over that of the first system: the median over pairs of batches.
   std::optional<double> ratio;
-  std::optional<uint64_t> least_bytes;  // of experts: those that must be sent
+  std::optional<Tiers> least;  // of experts: bytes that must be sent
 };
 
 using Systems = std::vector<std::unique_ptr<System>>;  // the first one is Tutti
 
 tutti::Result<CaseResult> measure(const Case& c, const Systems& systems, const Options& options);
 
-// Bytes sent over those that must be; nothing where they are not counted, or none need to be.
+// Payload sent over what must be; nothing where it is not counted, or none need be.
 std::optional<double> bytes_over_least(const CaseResult& result, const Row& row);
 
 double median(std::vector<double> values);

@@ -156,8 +156,10 @@ Result<std::string> RankServer::dispatch(const std::string& verb, const std::str
     return std::string("ready");
   }
   if (verb == "sent") {
-    const std::optional<uint64_t> bytes = system_.sent_bytes();
-    return "sent " + (bytes ? std::to_string(*bytes) : "unknown");
+    const std::optional<Sent> sent = system_.sent();
+    if (!sent) return std::string("sent unknown");
+    return "sent " + std::to_string(sent->payload.near) + " " + std::to_string(sent->payload.far) +
+           " " + std::to_string(sent->wire.near) + " " + std::to_string(sent->wire.far);
   }
   if (verb == "end") {
     end();

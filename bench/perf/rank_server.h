@@ -4,7 +4,8 @@
 // A server answers commands of one line:
 //   case CASE        "ready", or "no REASON" when the system lacks it
 //   check SALT       one verified call (of every root): "wrong N", or "none": it has no result
-//   sent             bytes of payload that a call sends to other ranks: "sent N", "sent unknown"
+//   sent             after calls, bytes that each has sent to other ranks of the node and of other
+//                    nodes, payload and all in all: "sent N N N N", or "sent unknown"
 //   batch N          N calls, timed together: "done SECONDS CPU_SECONDS"
 //   single N         N calls, each timed after a barrier: "times S S S ..."
 //   end              gives the buffers back: "ready"
@@ -28,6 +29,12 @@ struct Call {
   int root;
 };
 
+// What a call sends to other ranks.
+struct Sent {
+  Tiers payload;
+  Tiers wire;  // with what travels beside it
+};
+
 class RankSystem {
  public:
   virtual ~RankSystem() = default;
@@ -49,8 +56,8 @@ class RankSystem {
   virtual tutti::Status barrier() = 0;
   // Whether run() leaves a result; else it only shows what the host allows.
   virtual bool has_result(const Case&) const { return true; }
-  // Bytes of payload that a call of the prepared case sends to other ranks, where they are counted.
-  virtual std::optional<uint64_t> sent_bytes() const { return std::nullopt; }
+  // Of a call of the prepared case, of those that have been made; where it is counted.
+  virtual std::optional<Sent> sent() const { return std::nullopt; }
 };
 
 class RankServer {

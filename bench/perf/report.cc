@@ -91,7 +91,13 @@ Json algo_of(const ExpertShape& shape, const System& system) {
 
 Json expert_fields(const CaseResult& result, const Row& row, const System& system) {
   const ExpertShape& s = result.c.expert;
-  const Json sent = row.sent_bytes ? Json(*row.sent_bytes) : Json();
+  const auto total = [](const Tiers* t) { return t != nullptr ? Json(t->total()) : Json(); };
+  const auto by_tier = [](const Tiers* t) {
+    return t != nullptr ? Json::array({t->near, t->far}) : Json();
+  };
+  const Tiers* const payload = row.sent ? &row.sent->payload : nullptr;
+  const Tiers* const wire = row.sent ? &row.sent->wire : nullptr;
+  const Tiers* const least = result.least ? &*result.least : nullptr;
   const std::optional<double> over_min = bytes_over_least(result, row);
   return {{"tokens", s.tokens},
           {"hidden", s.hidden},
@@ -104,10 +110,12 @@ Json expert_fields(const CaseResult& result, const Row& row, const System& syste
           {"routing", routing_name(s)},
           {"ranks_per_node", s.ranks_per_node},
           {"algo", algo_of(s, system)},
-          {"payload_bytes", sent},
-          // Whoever counts its payload has sent everything else beforehand.
-          {"wire_bytes", sent},
-          {"min_bytes", result.least_bytes ? Json(*result.least_bytes) : Json()},
+          {"payload_bytes", total(payload)},
+          {"payload_by_tier", by_tier(payload)},
+          {"wire_bytes", total(wire)},
+          {"wire_by_tier", by_tier(wire)},
+          {"min_bytes", total(least)},
+          {"min_by_tier", by_tier(least)},
           {"bytes_over_min", over_min ? Json(*over_min) : Json()},
           {"time_over_bound", row.over_bound ? Json(*row.over_bound) : Json()}};
 }

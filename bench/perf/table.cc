@@ -46,13 +46,17 @@ std::string expert_head(const Case& c, const Systems& systems, const Options& op
                  s.tokens, s.hidden, s.topk, s.experts, routing_name(s).c_str());
   result += text("layout %s, quant %s, reduce %s, %s\n", name_of(s.layout), name_of(s.quant),
                  s.by_slot ? "slot" : "rank", s.backward ? "bwd" : "fwd");
-  return result + text("#%-14s %10s %10s %10s %10s %10s %10s %6s %9s\n", "system", "p50 us",
-                       "p99 us", "cpu us", "time/bound", "payload MB", "bytes/min", "wrong",
-                       "/ tutti");
+  return result + text("#%-14s %10s %10s %10s %10s %10s %10s %10s %10s %6s %9s\n", "system",
+                       "p50 us", "p99 us", "cpu us", "time/bound", "node MB", "far MB", "wire MB",
+                       "bytes/min", "wrong", "/ tutti");
 }
 
 std::string optional_figure(const std::optional<double>& value, int width) {
   return value ? figure(*value, width) : text("%*s", width, "-");
+}
+
+std::string over_least_text(const std::optional<double>& value) {
+  return value ? text(" %10.3f", *value) : text("%11s", "-");
 }
 
 std::string expert_lines(const CaseResult& result, const Systems& systems) {
@@ -64,11 +68,16 @@ std::string expert_lines(const CaseResult& result, const Systems& systems) {
       lines += "       n/a\n";
       continue;
     }
-    std::optional<double> sent;
-    if (row->sent_bytes) sent = static_cast<double>(*row->sent_bytes) * 1e-6;
+    std::optional<double> near, far, wire;
+    if (row->sent) {
+      near = static_cast<double>(row->sent->payload.near) * 1e-6;
+      far = static_cast<double>(row->sent->payload.far) * 1e-6;
+      wire = static_cast<double>(row->sent->wire.total()) * 1e-6;
+    }
     lines += figure(row->p50_us, 10) + figure(row->p99_us, 11) + figure(row->cpu_us, 11) +
-             optional_figure(row->over_bound, 11) + optional_figure(sent, 11) +
-             optional_figure(bytes_over_least(result, *row), 11) + wrong_text(row->wrong) +
+             optional_figure(row->over_bound, 11) + optional_figure(near, 11) +
+             optional_figure(far, 11) + optional_figure(wire, 11) +
+             over_least_text(bytes_over_least(result, *row)) + wrong_text(row->wrong) +
              optional_figure(row->over_first, 10) + "\n";
   }
   return lines;

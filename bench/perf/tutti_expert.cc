@@ -146,7 +146,10 @@ Status TuttiExpert::prepare(void* send_memory, void* recv_memory) {
   TUTTI_TRY(agree(plan));
   describe_dispatch(plan, static_cast<uint8_t*>(send_memory), static_cast<uint8_t*>(recv_memory));
   describe_combine(plan, static_cast<uint8_t*>(send_memory), static_cast<uint8_t*>(recv_memory));
-  return {};
+  // What follows is counted, and Prepare is not.
+  tuttiEpStats_t stats = {};
+  stats.hdr = TUTTI_EP_HDR(tuttiEpStats_t);
+  return status_of(tuttiEpGetStats(group_, &stats, nullptr, nullptr, 1), comm_);
 }
 
 tuttiResult_t TuttiExpert::run() const {
@@ -156,6 +159,20 @@ tuttiResult_t TuttiExpert::run() const {
     if (result != tuttiSuccess || case_.collective == Collective::kExpertDispatch) return result;
   }
   return tuttiEpCombine(handle_, &combine_in_, &combine_out_, &combine_config_, nullptr);
+}
+
+std::optional<Sent> TuttiExpert::sent() const {
+  tuttiEpStats_t stats = {};
+  stats.hdr = TUTTI_EP_HDR(tuttiEpStats_t);
+  if (tuttiEpGetStats(group_, &stats, nullptr, nullptr, 0) != tuttiSuccess) return std::nullopt;
+  const uint64_t calls = std::max(stats.ops[0], stats.ops[1]);
+  if (calls == 0) return std::nullopt;
+  const auto each = [calls](uint64_t near, uint64_t far) {
+    return Tiers{near / calls, far / calls};
+  };
+  return Sent{each(stats.payload_bytes[1], stats.payload_bytes[2]),
+              each(stats.payload_bytes[1] + stats.meta_bytes[1],
+                   stats.payload_bytes[2] + stats.meta_bytes[2])};
 }
 
 }  // namespace perf

@@ -7,6 +7,7 @@
 
 #include "bench/perf/case.h"
 #include "bench/perf/expert_plan.h"
+#include "bench/perf/rank_server.h"
 
 namespace perf {
 
@@ -20,6 +21,8 @@ class TuttiExpert {
   // On all ranks, with the rank's two buffers (ExpertPlan::Places).
   tutti::Status prepare(void* send_memory, void* recv_memory);
   tuttiResult_t run() const;
+  // What tuttiEpGetStats says of the calls so far, of each.
+  std::optional<Sent> sent() const;
 
  private:
   tutti::Status create();

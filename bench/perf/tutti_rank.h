@@ -25,6 +25,7 @@ class TuttiRank : public RankSystem {
   void finish(const Case& c) override;
   tutti::Status run(const Call& call) override;
   tutti::Status barrier() override;
+  std::optional<Sent> sent() const override { return expert_ ? expert_->sent() : std::nullopt; }
 
  private:
   tuttiResult_t submit(const Call& call);

@@ -80,14 +80,17 @@ TEST(ExpertPlanTest, EveryAssignmentHasItsRow) {
 TEST(ExpertPlanTest, TheLeastBytes) {
   Case c = small_case(Collective::kExpertDispatch, ExpertLayout::kExpertMajor);
   c.expert.routing = RoutingKind::kOne;
-  EXPECT_EQ(least_bytes(c, kRanks), 40u * 300);
+  EXPECT_EQ(least_bytes(c, kRanks).total(), 40u * 300);
+  c.expert.ranks_per_node = 2;
+  EXPECT_EQ(least_bytes(c, kRanks).near, 20u * 300);
+  EXPECT_EQ(least_bytes(c, kRanks).far, 20u * 300);
   c.collective = Collective::kExpertRoundTrip;
   c.expert.by_slot = true;
-  EXPECT_EQ(least_bytes(c, kRanks), 40u * 300 + 160u * 300);
+  EXPECT_EQ(least_bytes(c, kRanks).total(), 40u * 300 + 160u * 300);
   c.collective = Collective::kExpertDispatch;
   c.expert.quant = ExpertQuant::kFp8Block128;
-  EXPECT_EQ(least_bytes(c, kRanks), 40u * (150 + 2 * 4));
-  EXPECT_EQ(least_bytes(c, 1), 0u);
+  EXPECT_EQ(least_bytes(c, kRanks).total(), 40u * (150 + 2 * 4));
+  EXPECT_EQ(least_bytes(c, 1).total(), 0u);
 }
 
 // The buffers of all ranks, filled.

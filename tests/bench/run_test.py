@@ -16,8 +16,9 @@ QUICK = ["--iters", "2", "--batches", "2", "--timeout", "60"]
 FIELDS = ["collective", "system", "transport", "memory", "algorithm", "ranks", "bytes", "count",
           "dtype", "op", "p50_us", "p99_us", "algbw_gbs", "busbw_gbs", "cpu_us", "wrong"]
 EXPERT_FIELDS = ["tokens", "hidden", "topk", "experts", "layout", "quant", "reduce", "direction",
-                 "routing", "ranks_per_node", "algo", "payload_bytes", "wire_bytes", "min_bytes",
-                 "bytes_over_min", "time_over_bound"]
+                 "routing", "ranks_per_node", "algo", "payload_bytes", "payload_by_tier",
+                 "wire_bytes", "wire_by_tier", "min_bytes", "min_by_tier", "bytes_over_min",
+                 "time_over_bound"]
 LAYOUTS = ["flat", "expert_major", "expert_slab", "rank_major"]
 COLLECTIVES = ["all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather",
                "scatter", "all_to_all", "all_to_all_v", "send_recv", "barrier"]
@@ -100,6 +101,11 @@ class RunTest(unittest.TestCase):
             self.assertEqual((row["hidden"], row["topk"], row["experts"]), (200, 4, 10))
             self.assertGreater(row["time_over_bound"], 0)
         mine = [row for row in rows if row["system"] == "tutti"]
+        for row in mine:
+            # A row to every rank that needs it, and nothing beside it.
+            self.assertEqual(row["bytes_over_min"], 1)
+            self.assertEqual(row["payload_by_tier"], row["min_by_tier"])
+            self.assertEqual(row["wire_bytes"], row["payload_bytes"])
         self.assertEqual([(row["layout"], row["tokens"]) for row in mine],
                          [(layout, tokens) for layout in LAYOUTS for tokens in (19, 3)])
         return rows
@@ -112,6 +118,18 @@ class RunTest(unittest.TestCase):
             with self.subTest(words=words):
                 rows = self.experts(*words, "-t", "shm")
                 self.assertEqual({row["system"] for row in rows}, {"tutti", "limit"})
+
+    def test_bytes_of_experts_by_tier(self):
+        for transport in ("shm", "gloo", "mpi"):
+            if transport != "shm" and not os.path.exists(f"{BIN}/../lib/libtutti_{transport}.so"):
+                continue
+            with self.subTest(transport=transport):
+                rows = self.experts("round_trip", "-t", transport, "--ranks-per-node", "2",
+                                    "--algo", "direct", ranks=4)
+                for row in rows:
+                    near, far = row["min_by_tier"]
+                    self.assertGreater(near, 0)
+                    self.assertGreater(far, near)
 
     def test_peers_of_experts_are_right(self):
         for peer, ways in (("openmpi", ["dedup", "assign"]), ("mpich", ["dedup", "assign"]),
