@@ -1,6 +1,7 @@
 // expert_ranks: one rank of a job that checks Dispatch and Combine between processes. Started by a
 // launcher with the transport in TUTTI_TRANSPORT; every problem runs on a subgroup of its size.
 //   expert_ranks SEEDS
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 
 #include "tests/api/team.h"
 #include "tests/expert/oracle_cases.h"
+#include "tests/expert/property_cases.h"
 #include "tests/expert/rows_cases.h"
 #include "tests/expert/stats_cases.h"
 
@@ -41,10 +43,10 @@ void run_here(int nranks, const std::function<void(int, tuttiComm_t)>& body) {
 
 using Case = void (*)(const RunRanks&, const oracle::Problem&, uint64_t);
 
-void run_seeds(Case run_case) {
+void run_seeds(Case run_case, uint64_t most = UINT64_MAX) {
   int nranks = 0;
   ASSERT_TRUE(returns(tuttiSuccess, tuttiCommCount(world, &nranks)));
-  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+  for (uint64_t seed = 1; seed <= std::min(seeds, most); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const oracle::Problem p = rows_problem(seed);
     if (p.nranks() > nranks) continue;
@@ -71,6 +73,20 @@ TEST(ExpertRanks, ManyValues) {
     expect_dispatched(run_here, many_values_problem(layout), 20);
     expect_combined(run_here, many_values_problem(layout), 20);
   }
+}
+
+TEST(ExpertRanks, CombineIsTheAdjointOfDispatch) { run_seeds(expect_adjoint, 100); }
+TEST(ExpertRanks, ThereAndBackIsTimesTheRowsOfAToken) { run_seeds(expect_there_and_back, 100); }
+TEST(ExpertRanks, BothAreLinear) { run_seeds(expect_linear, 50); }
+TEST(ExpertRanks, AHandleLasts) { run_seeds(expect_handle_lasts, 3); }
+TEST(ExpertRanks, TwoRunsGiveTheSameBits) { run_seeds(expect_same_twice, 50); }
+TEST(ExpertRanks, NothingIsLeftOfEarlierSteps) { run_seeds(expect_nothing_stale, 50); }
+TEST(ExpertRanks, GradientsOfWeightsAreDifferencesOfSums) {
+  run_seeds(
+      [](const RunRanks& run, const oracle::Problem& p, uint64_t seed) {
+        if (p.has_expert_rows()) expect_weight_gradient(run, p, seed);
+      },
+      50);
 }
 
 }  // namespace
