@@ -12,6 +12,7 @@
 #include "tests/expert/property_cases.h"
 #include "tests/expert/rows_cases.h"
 #include "tests/expert/stats_cases.h"
+#include "tests/expert/tensor_cases.h"
 
 namespace tutti {
 namespace {
@@ -81,6 +82,10 @@ TEST(ExpertRanks, BothAreLinear) { run_seeds(expect_linear, 50); }
 TEST(ExpertRanks, AHandleLasts) { run_seeds(expect_handle_lasts, 3); }
 TEST(ExpertRanks, TwoRunsGiveTheSameBits) { run_seeds(expect_same_twice, 50); }
 TEST(ExpertRanks, NothingIsLeftOfEarlierSteps) { run_seeds(expect_nothing_stale, 50); }
+TEST(ExpertRanks, GapsAndInputsStayAsTheyAre) {
+  run_seeds(expect_dispatched_with_gaps, 50);
+  run_seeds(expect_combined_with_gaps, 50);
+}
 TEST(ExpertRanks, GradientsOfWeightsAreDifferencesOfSums) {
   run_seeds(
       [](const RunRanks& run, const oracle::Problem& p, uint64_t seed) {
