@@ -44,7 +44,7 @@ strangers=$(exported "$library" | grep -v '^tutti[A-Z]' | grep -v '^TUTTI_' || t
 
 echo "what is there, and what it needs:"
 for file in bin/tutti-run bin/tutti-info bin/tutti-schedule include/tutti/tutti.h \
-  include/tutti/tutti.hpp include/tutti/mpi.h include/tutti/device.h; do
+  include/tutti/tutti.hpp include/tutti/mpi.h include/tutti/device.h include/tutti/expert.h; do
   [ -f "$prefix/$file" ] || fail "expected $file to be installed"
 done
 # Neither the library nor what it needs in turn.
@@ -94,6 +94,16 @@ for program in main ranks; do
 done
 "$work/consumer_main"
 run_ranks "$work/consumer_ranks"
+# Each header by itself.
+for header in device expert tutti; do
+  # shellcheck disable=SC2086
+  cc -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c $flags "$prefix/include/tutti/$header.h"
+  # shellcheck disable=SC2086
+  c++ -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c++ $flags "$prefix/include/tutti/$header.h"
+done
+# shellcheck disable=SC2086
+c++ -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only $flags \
+  -include "$prefix/include/tutti/tutti.hpp" -x c++ /dev/null
 for compiler in mpicc.openmpi mpicc.mpich; do
   command -v "$compiler" >/dev/null || continue
   # shellcheck disable=SC2086

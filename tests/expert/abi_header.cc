@@ -1,0 +1,2 @@
+// tutti/expert.h by itself, in the oldest C++ that it is for.
+#include "tutti/expert.h"
