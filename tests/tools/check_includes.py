@@ -44,7 +44,7 @@ RULES = {
     "frameworks": ["comm/include", "frameworks"],
     "tests": ["*", "tests", "bench"],
     "bench": ["*", "bench", "tests/support"],
-    "docs": ["comm/include", "transports/transport.h"],
+    "docs": ["comm/include", "transports/transport.h", "docs"],
 }
 # Each folder under transports/ is a layer of its own: the seam and itself, never another one.
 TRANSPORT_RULE = SEAM + MODULE + ["transports/registrations.h"]
