@@ -1,8 +1,8 @@
 // Ranks that call different things: every rank fails, none succeeds with wrong data, and the texts
 // name both calls.
 //
-// A rank that only sends small messages may be done before anybody has seen its mistake; then its
-// next call fails. So each rank calls once and then enters a barrier.
+// A rank that only sends small messages may be done before anybody has seen its mistake, and so may
+// those that hear nothing of the odd one. So each rank calls once and then enters a barrier.
 #include <atomic>
 #include <functional>
 #include <string>
@@ -247,6 +247,35 @@ TEST(MismatchV, CountsThatAllKnow) {
     });
     expect_all_failed(seen, {"rank 0", "rank 1", "_v of"});
   }
+  alarm(0);
+}
+
+// Ranks that exchange nothing with the odd one see no difference, and go on with right data until
+// somebody has seen it; what needs every rank fails on all.
+TEST(MismatchLater, RanksThatAgreeGoOnUntilItIsSeen) {
+  alarm(100);
+  Team team(3, 5.0);
+  std::vector<Seen> seen(3);
+  std::atomic<int> through{0};
+  team.run([&](int rank, tuttiComm_t comm) {
+    Buffers b(rank);
+    Seen& s = seen[static_cast<size_t>(rank)];
+    if (rank == 1) {
+      EXPECT_TRUE(wait_until([&] { return through.load() == 2; }));
+      s.first = sum(b, 1, comm);
+      EXPECT_EQ(s.first, tuttiMismatch);
+    }
+    for (int call = 0; call < 5 && rank != 1; ++call) {
+      int32_t value = rank == 0 ? call + 1 : -1;
+      EXPECT_TRUE(
+          returns(tuttiSuccess, tuttiBroadcast(&value, &value, 1, tuttiInt32, 0, comm, nullptr)));
+      EXPECT_EQ(value, call + 1);
+    }
+    ++through;
+    s.second = tuttiBarrier(comm, nullptr);
+    s.text = last_error(comm);
+  });
+  expect_all_failed(seen, {"broadcast of", "all_reduce of"});
   alarm(0);
 }
 
