@@ -167,6 +167,26 @@ std::vector<Bf16> dequantised(const Buffer& buffer, const std::vector<uint8_t>& 
   return rows;
 }
 
+// Rows of each expert by source, token and k, up to what e4m3 and bf16 round.
+void check_slabs(const Buffer& buffer, int rank, const Handle& h, const std::vector<Bf16>& rows) {
+  for (int64_t e = 0; e < buffer.local(); ++e) {
+    int64_t n = 0;
+    for (int source = 0; source < buffer.nranks(); ++source) {
+      const Batch batch(source);
+      for (int64_t a = 0; a < batch.tokens() * kTopk; ++a) {
+        const int64_t t = a / kTopk;
+        if (batch.expert(t, static_cast<int>(a % kTopk)) != rank * buffer.local() + e) continue;
+        const int64_t row = e * buffer.slab() + n++;
+        for (int64_t i = 0; i < kHidden; ++i) {
+          const float got = from_bf16(rows[static_cast<size_t>(row * kHidden + i)]);
+          expect(std::fabs(got - batch.at(t, i)) <= std::fabs(batch.at(t, i)) / 14, "rows are x");
+        }
+      }
+    }
+    expect(n == h.tokens_of_expert[static_cast<size_t>(e)], "rows of each expert");
+  }
+}
+
 void check_low_latency(Buffer* buffer, int rank) {
   const Batch mine(rank);
   Handle h;
@@ -175,25 +195,7 @@ void check_low_latency(Buffer* buffer, int rank) {
   const auto hook = buffer->low_latency_dispatch(mine.x, mine.topk_idx, &h, &recv_x, &recv_scales);
   hook();
   const std::vector<Bf16> rows = dequantised(*buffer, recv_x, recv_scales);
-  for (int64_t e = 0; e < buffer->local(); ++e) {
-    int64_t n = 0;
-    for (int source = 0; source < buffer->nranks(); ++source) {
-      const Batch batch(source);
-      for (int64_t t = 0; t < batch.tokens(); ++t) {
-        for (int k = 0; k < kTopk; ++k) {
-          if (batch.expert(t, k) != rank * buffer->local() + e) continue;
-          for (int64_t i = 0; i < kHidden; ++i) {
-            const float got =
-                from_bf16(rows[static_cast<size_t>((e * buffer->slab() + n) * kHidden + i)]);
-            expect(std::fabs(got - batch.at(t, i)) <= std::fabs(batch.at(t, i)) / 14,
-                   "rows are x up to what e4m3 and bf16 round");
-          }
-          ++n;
-        }
-      }
-    }
-    expect(n == h.tokens_of_expert[static_cast<size_t>(e)], "rows of each expert");
-  }
+  check_slabs(*buffer, rank, h, rows);
 
   std::vector<Bf16> combined_x;
   buffer->low_latency_combine(h, rows, mine.topk_weights, &combined_x);

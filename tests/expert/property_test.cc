@@ -28,9 +28,9 @@ class ExpertProperty : public ApiTest {
   }
 };
 
-TEST_F(ExpertProperty, CombineIsTheAdjointOfDispatch) { run_seeds(150, expect_adjoint); }
+TEST_F(ExpertProperty, CombineIsTheAdjointOfDispatch) { run_seeds(100, expect_adjoint); }
 TEST_F(ExpertProperty, ThereAndBackIsTimesTheRowsOfAToken) {
-  run_seeds(150, expect_there_and_back);
+  run_seeds(100, expect_there_and_back);
 }
 TEST_F(ExpertProperty, BothAreLinear) { run_seeds(80, expect_linear); }
 TEST_F(ExpertProperty, AHandleLasts) { run_seeds(4, expect_handle_lasts); }
