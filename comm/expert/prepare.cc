@@ -113,7 +113,10 @@ Operation::Progress PrepareOperation::advance() {
         return Progress::kFailed;
       case Execution::State::kDone:
         failure_ = go_on();
-        if (!failure_.ok()) return Progress::kFailed;
+        if (failure_.ok()) break;
+        failure_ = error(failure_.code(), "%s: %s: %s", comm().who().c_str(), describe().c_str(),
+                         failure_.text().c_str());
+        return Progress::kFailed;
     }
   }
   return Progress::kDone;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "comm/expert/announced.h"
 #include "comm/expert/prepare.h"
 
 namespace tutti {
@@ -44,6 +45,7 @@ Status PrepareOperation::exchange_routed() {
   const PrepareMemory& memory = handle_.group().prepare_memory();
   ExpertHandle::Tables& t = handle_.tables;
   const int me = comm().rank();
+  TUTTI_TRY(check_announced(handle_.shape(), placement, all(), me));
   std::vector<size_t> out;
   std::vector<size_t> in;
   for (int r = 0; r < placement.nranks(); ++r) {
@@ -93,6 +95,7 @@ Status PrepareOperation::take_routed() {
                     t.experts.first(size_t{handle_.tokens} * handle_.shape().topk), t.tokens_to,
                     t.sent_to);
   lay_out(handle_.shape(), placement.nranks(), t.arrivals, &t.rows);
+  TUTTI_TRY(check_told(placement, all(), comm().rank(), t.arrivals, t.rows));
   handle_.rows_needed = t.rows.num_rows;
   write_info();
   return Status();
