@@ -40,12 +40,18 @@ HWY_INLINE VF32 weight_of(const RowSum& sum, uint32_t i) {
   return hn::Set(F32(), sum.weights == nullptr ? 1.0f : sum.weights[i]);
 }
 
+// What is asked for lies this many bytes ahead in each row, at the end of it in the row that takes
+// its place in the next sum: the processor fetches ahead by itself, but too late for several rows
+// at once, and not from row to row.
+constexpr size_t kAhead = 2048;
+
 // In and Out are the lanes of the types, with accumulators of one form.
 template <class In, class Out>
 class Summer {
  public:
-  // `next`: the sum after this one, or this one.
-  Summer(const RowSum& sum, const RowSum& next) : sum_(sum), next_(next) {}
+  // `next`: the sum after this one, or this one. `hidden`: elements of a row.
+  Summer(const RowSum& sum, const RowSum& next, size_t hidden)
+      : sum_(sum), next_(next), row_bytes_(hidden * In::kBytes) {}
 
   // Elements [begin, end), in blocks of four vectors.
   HWY_INLINE void run(size_t begin, size_t end, bool streaming) const {
@@ -83,11 +89,15 @@ class Summer {
     auto a1 = start(at + n);
     auto a2 = start(at + 2 * n);
     auto a3 = start(at + 3 * n);
+    size_t ahead = at * In::kBytes + kAhead;
+    const bool same = ahead < row_bytes_;
+    const RowSum& later = same ? sum_ : next_;
+    if (!same) ahead -= row_bytes_;
     for (uint32_t k = 0; k < sum_.n; ++k) {
       const uint8_t* s = bytes_of(sum_.src[k]) + at * In::kBytes;
-      if (k < next_.n) {
-        const uint8_t* later = bytes_of(next_.src[k]) + at * In::kBytes;
-        for (size_t line = 0; line < 4 * step; line += kStreamAlign) hwy::Prefetch(later + line);
+      if (k < later.n) {
+        const uint8_t* wanted = bytes_of(later.src[k]) + ahead;
+        for (size_t line = 0; line < 4 * step; line += kStreamAlign) hwy::Prefetch(wanted + line);
       }
       const VF32 w = weight_of(sum_, k);
       a0 = add_product(a0, w, in_.load(s));
@@ -113,7 +123,7 @@ class Summer {
       std::memcpy(bias[b], bytes_of(sum_.bias[b]) + at * Out::kBytes, n * Out::kBytes);
       local.bias[b] = bias[b];
     }
-    auto acc = Summer(local, local).start(0);
+    auto acc = Summer(local, local, 0).start(0);
     for (uint32_t k = 0; k < sum_.n; ++k) {
       std::memcpy(row, bytes_of(sum_.src[k]) + at * In::kBytes, n * In::kBytes);
       acc = add_product(acc, weight_of(sum_, k), in_.load(row));
@@ -124,6 +134,7 @@ class Summer {
 
   const RowSum& sum_;
   const RowSum& next_;
+  const size_t row_bytes_;  // of those added up
   const In in_{};
   const Out out_{};
 };
@@ -132,7 +143,7 @@ template <class In, class Out>
 void sum_as(const RowSum* sums, size_t count, const RowSumFormat& format) {
   const bool streaming = format.stores == Stores::kStreaming;
   for (size_t i = 0; i < count; ++i) {
-    const Summer<In, Out> summer(sums[i], sums[i + 1 < count ? i + 1 : i]);
+    const Summer<In, Out> summer(sums[i], sums[i + 1 < count ? i + 1 : i], format.hidden);
     size_t begin = 0;
     if (streaming) begin = elements_to_alignment(sums[i].dst, Out::kBytes, format.hidden);
     summer.run(0, begin, false);
