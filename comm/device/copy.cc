@@ -61,12 +61,17 @@ namespace {
 // for a result that will be read soon; below it, it is as good as a copy gets.
 constexpr size_t kMemcpyLimit = size_t{1} << 20;
 
+// Below this the source stays in the first cache while it is copied to one place after the other.
+constexpr size_t kManyLimit = size_t{16} << 10;
+
 }  // namespace
 
 void copy(const void* src, void* const* dst, int ndst, size_t bytes, Stores stores) {
   if (ndst == 1 && src == dst[0]) return;
-  if (ndst == 1 && stores == Stores::kCached && bytes <= kMemcpyLimit) {
-    if (bytes > 0) std::memcpy(dst[0], src, bytes);
+  if (stores == Stores::kCached && bytes <= (ndst == 1 ? kMemcpyLimit : kManyLimit)) {
+    for (int i = 0; i < ndst && bytes > 0; ++i) {
+      if (dst[i] != src) std::memcpy(dst[i], src, bytes);
+    }
     return;
   }
   HWY_DYNAMIC_DISPATCH(copy_simd)
