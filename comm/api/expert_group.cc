@@ -45,6 +45,20 @@ Status check_ranges(const char* function, std::initializer_list<Range> ranges) {
   return Status();
 }
 
+// Never a function of the data, so that all ranks find the same.
+tutti::ExpertAlgo algo_of(tuttiEpAlgo_t given, int num_nodes) {
+  switch (given) {
+    case TUTTI_EP_ALGO_DIRECT:
+      return tutti::ExpertAlgo::kDirect;
+    case TUTTI_EP_ALGO_HIER:
+      return tutti::ExpertAlgo::kHier;
+    case TUTTI_EP_ALGO_ALLGATHER:
+      return tutti::ExpertAlgo::kAllGather;
+    default:
+      return num_nodes > 1 ? tutti::ExpertAlgo::kHier : tutti::ExpertAlgo::kDirect;
+  }
+}
+
 // `nranks` ranks, `local` of them on each node where the config does not say.
 Status read_config(const char* function, const tuttiEpGroupConfig_t* given, int nranks, int local,
                    ExpertGroupConfig* out) {
@@ -61,12 +75,16 @@ Status read_config(const char* function, const tuttiEpGroupConfig_t* given, int 
                           {"ranks_per_node", 0, INT_MAX, c.ranks_per_node},
                           {"algo", 0, TUTTI_EP_ALGO_ALLGATHER, static_cast<int64_t>(c.algo)},
                           {"fault", 0, TUTTI_EP_FAULT_MASK, static_cast<int64_t>(c.fault)}}));
+  if (c.algo == TUTTI_EP_ALGO_ALLGATHER) {
+    return error(Code::kUnsupported, "%s: TUTTI_EP_ALGO_ALLGATHER is not there yet", function);
+  }
   if (c.num_logical > 0 && c.phys_to_log == nullptr) {
     return error(Code::kInvalidArgument, "%s: phys_to_log is NULL and num_logical is %d", function,
                  c.num_logical);
   }
   out->placement.nranks = nranks;
   out->placement.ranks_per_node = c.ranks_per_node > 0 ? c.ranks_per_node : std::max(local, 1);
+  out->algo = algo_of(c.algo, (nranks - 1) / out->placement.ranks_per_node + 1);
   out->placement.num_experts = static_cast<uint32_t>(c.num_experts);
   out->placement.expert_rank = c.expert_rank;
   out->placement.num_logical = static_cast<uint32_t>(c.num_logical);

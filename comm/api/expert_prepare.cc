@@ -143,6 +143,17 @@ PrepareCall read_call(const ExpertHandle& handle, int nranks, const tuttiEpTenso
   return call;
 }
 
+tuttiEpAlgo_t name_of(tutti::ExpertAlgo algo) {
+  switch (algo) {
+    case tutti::ExpertAlgo::kHier:
+      return TUTTI_EP_ALGO_HIER;
+    case tutti::ExpertAlgo::kAllGather:
+      return TUTTI_EP_ALGO_ALLGATHER;
+    default:
+      return TUTTI_EP_ALGO_DIRECT;
+  }
+}
+
 }  // namespace
 
 tuttiResult_t tuttiEpPrepare(tuttiEpHandle_t handle, const tuttiEpTensor_t* topk_idx,
@@ -183,7 +194,7 @@ tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* 
   info->recv_tokens = inner.prepared ? inner.tables.arrivals.rows : 0;
   info->num_tokens = inner.tokens;
   info->dropped = static_cast<int64_t>(inner.dropped);
-  info->algo = TUTTI_EP_ALGO_DIRECT;
+  info->algo = name_of(handle->group->group->config().algo);
   info->reduce_auto = TUTTI_EP_REDUCE_RANK;
   info->mask_epoch = 0;
   return tuttiSuccess;

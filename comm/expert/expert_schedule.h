@@ -12,6 +12,7 @@
 #include <span>
 
 #include "comm/expert/arrivals.h"
+#include "comm/expert/entries.h"
 #include "comm/expert/row_layout.h"
 #include "comm/expert/types.h"
 #include "comm/schedule/schedule.h"
@@ -28,6 +29,9 @@ struct Routed {
   const Departures* departures = nullptr;
   const Arrivals* arrivals = nullptr;
   const RowsOfArrivals* rows = nullptr;
+  int ranks_per_node = 1;
+  const Entries* departure_entries = nullptr;
+  const Entries* arrival_entries = nullptr;
 };
 
 // How many slices a rank is ahead with what it sends.
@@ -36,6 +40,7 @@ inline constexpr uint32_t kCombineWindow = 3;
 
 struct DispatchWork {
   uint32_t slice = 64;
+  ExpertAlgo algo = ExpertAlgo::kDirect;
   bool quantise = false;  // rows and scales travel out of kScratch and kScratchSide, by token
   bool scales = false;    // kInputSide to kOutputSide travels as the rows do
   bool values = false;    // kInputValue [T * K] to kOutputValue, one for each assignment

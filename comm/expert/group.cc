@@ -5,12 +5,22 @@
 
 #include "comm/expert/arrivals.h"
 #include "comm/expert/carver.h"
+#include "comm/expert/entries.h"
 #include "comm/expert/expert_schedule.h"
 #include "comm/expert/group_agreement.h"
 
 namespace tutti {
 
 namespace {
+
+// What a rank may tell of its tokens: assignments, and which ranks of other nodes need a token.
+size_t most_routed_bytes(const ExpertGroupConfig& config, int nranks) {
+  const size_t assignments = size_t{config.max_tokens} * config.max_topk;
+  const size_t rows =
+      config.max_tokens * std::min<size_t>(config.max_topk, static_cast<size_t>(nranks));
+  return routed_bytes(assignments, true) +
+         rows * mate_words(nranks, config.placement.ranks_per_node) * sizeof(uint32_t);
+}
 
 PrepareMemory carve(Carver& carver, const ExpertGroupConfig& config, int nranks) {
   const auto n = static_cast<size_t>(nranks);
@@ -21,8 +31,9 @@ PrepareMemory carve(Carver& carver, const ExpertGroupConfig& config, int nranks)
   PrepareMemory m = {};
   m.mine = carver.take<std::byte>(piece);
   m.all = carver.take<std::byte>(piece * n);
-  m.routed_out = carver.take<std::byte>(routed_bytes(assignments, true) + words);
-  m.routed_in = carver.take<std::byte>((routed_bytes(assignments, true) + words) * n);
+  const size_t routed = most_routed_bytes(config, nranks) + words;
+  m.routed_out = carver.take<std::byte>(routed);
+  m.routed_in = carver.take<std::byte>(routed * n);
   m.used = carver.take<uint32_t>(std::max<size_t>(experts, n));
   m.wanted = carver.take<uint32_t>(experts);
   m.order = carver.take<uint32_t>(assignments);
@@ -85,6 +96,7 @@ Result<std::unique_ptr<ExpertGroup>> ExpertGroup::create(Communicator& comm, uin
                        {"max_topk", config.max_topk},
                        {"max_token_bytes", config.max_token_bytes},
                        {"ranks_per_node", static_cast<uint64_t>(config.placement.ranks_per_node)},
+                       {"algo", static_cast<uint64_t>(config.algo)},
                        {"placement of experts", well.ok() ? group->placement_.hash() : 0}},
                       well);
   comm.enqueue(group->order(), &agreement);

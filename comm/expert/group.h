@@ -22,6 +22,7 @@ struct ExpertGroupConfig {
   uint32_t max_topk = 1;
   uint64_t max_token_bytes = 0;
   uint32_t max_inflight = 2;
+  ExpertAlgo algo = ExpertAlgo::kDirect;
   // Null: the transport's.
   void* (*alloc)(size_t bytes, void* context) = nullptr;
   void (*release)(void* memory, void* context) = nullptr;

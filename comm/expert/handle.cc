@@ -31,6 +31,14 @@ Bounds bounds_of(const ExpertShape& shape, size_t nranks, size_t num_local) {
   return b;
 }
 
+Entries carve_entries(Carver& carver, uint32_t words, size_t rows) {
+  Entries e;
+  e.words = words;
+  e.mates = carver.array<uint32_t>(rows * words);
+  e.rank = carver.array<uint32_t>(words > 0 ? rows : 0);
+  return e;
+}
+
 ExpertHandle::Tables carve(Carver& carver, const ExpertGroup& group, int rank,
                            const ExpertShape& shape) {
   const auto nranks = static_cast<size_t>(group.placement().nranks());
@@ -54,6 +62,9 @@ ExpertHandle::Tables carve(Carver& carver, const ExpertGroup& group, int rank,
   t.arrivals.k = carver.array<uint8_t>(most.assignments);
   t.arrivals.expert = carver.array<uint32_t>(most.assignments);
   t.arrival_weights = carver.array<float>(most.assignments);
+  const uint32_t words = mate_words(group.placement());
+  t.departure_entries = carve_entries(carver, words, departing);
+  t.arrival_entries = carve_entries(carver, words, most.rows);
   t.rows.row = carver.array<uint32_t>(std::max(most.rows, most.assignments));
   t.rows.count = carver.array<uint32_t>(num_local);
   t.rows.offset = carver.array<int64_t>(num_local + 1);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "comm/expert/arrivals.h"
+#include "comm/expert/entries.h"
 #include "comm/expert/group.h"
 #include "comm/expert/row_layout.h"
 #include "comm/expert/types.h"
@@ -38,6 +39,8 @@ class ExpertHandle {
     std::span<float> arrival_weights;  // room for arrivals.weight
     Departures departures;
     Arrivals arrivals;
+    Entries departure_entries;
+    Entries arrival_entries;
     RowsOfArrivals rows;
   };
   Tables tables;

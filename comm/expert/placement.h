@@ -41,6 +41,7 @@ class Placement {
   }
   int node_of(int rank) const { return rank / ranks_per_node_; }
   int ranks_per_node() const { return ranks_per_node_; }
+  int num_nodes() const { return node_of(nranks_ - 1) + 1; }
   // Equal where all of the above is.
   uint64_t hash() const;
 

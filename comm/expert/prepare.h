@@ -72,6 +72,7 @@ class PrepareOperation final : public Operation {
   bool drop();
   void cut_counts();
   Status judge();
+  size_t told_of_mates(int source, int rank) const;
   Status exchange_routed();
   Status take_routed();
   void write_info() const;

@@ -40,6 +40,13 @@ void CountTensor::set(size_t i, int64_t value) const {
   }
 }
 
+// Bytes that say which mates of `rank` need the tokens of `source`: as many as for the tokens that
+// all ranks have counted, though a capacity may have dropped some since.
+size_t PrepareOperation::told_of_mates(int source, int rank) const {
+  const Placement& placement = handle_.group().placement();
+  return mate_bytes(placement, source, rank, all().of(source).tokens()[static_cast<size_t>(rank)]);
+}
+
 Status PrepareOperation::exchange_routed() {
   const Placement& placement = handle_.group().placement();
   const PrepareMemory& memory = handle_.group().prepare_memory();
@@ -54,19 +61,25 @@ Status PrepareOperation::exchange_routed() {
     t.sent_to[i] = 0;
     for (const uint32_t e : placement.experts_of(r)) t.sent_to[i] += mine().assignments()[e];
     out.push_back(placement.experts_of(r).size() * sizeof(uint32_t) +
-                  routed_bytes(t.sent_to[i], handle_.weighted));
+                  routed_bytes(t.sent_to[i], handle_.weighted) + told_of_mates(me, r));
     in.push_back(t.wanted.size() * sizeof(uint32_t) +
-                 routed_bytes(all().assignments(placement, r, me), handle_.weighted));
+                 routed_bytes(all().assignments(placement, r, me), handle_.weighted) +
+                 told_of_mates(r, me));
   }
   const BlockList send = packed(std::move(out));
   const size_t own = size_t{handle_.tokens} * handle_.shape().topk;
   const std::span<float> weights = t.weights.first(handle_.weighted ? own : 0);
+  t.departures.fill(placement, handle_.shape().topk, t.experts.first(own), t.tokens_to, t.sent_to);
+  fill_entries(placement, me, handle_.tokens, t.departures, &t.departure_entries);
   for (int r = 0; r < placement.nranks(); ++r) {
     const auto i = static_cast<size_t>(r);
-    std::byte* const at = memory.routed_out + send.displs[i];
+    std::byte* at = memory.routed_out + send.displs[i];
     write_wanted(placement, r, memory.wanted, at);
+    at += placement.experts_of(r).size() * sizeof(uint32_t);
     write_routed(placement, r, handle_.shape().topk, t.experts.first(own), weights, t.sent_to[i],
-                 at + placement.experts_of(r).size() * sizeof(uint32_t));
+                 at);
+    at += routed_bytes(t.sent_to[i], handle_.weighted);
+    write_mates(placement, me, r, t.departures, t.departure_entries, at);
   }
   return exchange_.start_all_to_all(memory.routed_out, send, memory.routed_in,
                                     packed(std::move(in)), header());
@@ -90,10 +103,9 @@ Status PrepareOperation::take_routed() {
     TUTTI_TRY(t.arrivals.add(static_cast<uint32_t>(s), all().of(s).header().tokens,
                              handle_.shape().topk, num_local, in, count));
     in += routed_bytes(count, handle_.weighted);
+    TUTTI_TRY(take_entries(placement, comm().rank(), s, t.arrivals, in, &t.arrival_entries));
+    in += told_of_mates(s, comm().rank());
   }
-  t.departures.fill(placement, handle_.shape().topk,
-                    t.experts.first(size_t{handle_.tokens} * handle_.shape().topk), t.tokens_to,
-                    t.sent_to);
   lay_out(handle_.shape(), placement.nranks(), t.arrivals, &t.rows);
   TUTTI_TRY(check_told(placement, all(), comm().rank(), t.arrivals, t.rows));
   handle_.rows_needed = t.rows.num_rows;

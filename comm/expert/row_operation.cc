@@ -25,6 +25,9 @@ Routed RowOperation::routed() {
   r.departures = &t.departures;
   r.arrivals = &t.arrivals;
   r.rows = &t.rows;
+  r.ranks_per_node = handle_.group().placement().ranks_per_node();
+  r.departure_entries = &t.departure_entries;
+  r.arrival_entries = &t.arrival_entries;
   return r;
 }
 
@@ -190,6 +193,7 @@ Status DispatchOperation::check() {
 void DispatchOperation::build(bool refused, Schedule* out) {
   if (refused) call_.work.weighted = false;
   call_.work.slice = handle().group().slice();
+  call_.work.algo = handle().group().config().algo;
   build_dispatch(routed(), call_.work, out);
 }
 

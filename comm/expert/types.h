@@ -10,6 +10,9 @@ enum class ExpertLayout : uint8_t { kFlat, kExpertMajor, kExpertSlab, kRankMajor
 enum class ExpertCap : uint8_t { kNone, kRank, kExpertPerSource, kExpertGlobal };
 enum class ExpertKeep : uint8_t { kPosition, kWeight };
 enum class ExpertReplica : uint8_t { kNone, kRoundRobin, kNearest };
+// How the rows of Dispatch move: straight to every rank that needs them; once to every node, where
+// one rank hands them on; or all of them to all ranks.
+enum class ExpertAlgo : uint8_t { kDirect, kHier, kAllGather };
 
 // Rows by expert, rather than one for a token.
 constexpr bool is_by_expert(ExpertLayout layout) {

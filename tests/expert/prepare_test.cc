@@ -79,6 +79,7 @@ void expect_as_oracle(const Team& team, const Problem& p) {
     EXPECT_EQ(info.recv_tokens, want.layouts[i].recv_tokens);
     EXPECT_EQ(info.num_tokens, r.input().tokens);
     EXPECT_EQ(info.dropped, want.routing.dropped[i]);
+    EXPECT_EQ(info.algo, p.nodes() > 1 ? TUTTI_EP_ALGO_HIER : TUTTI_EP_ALGO_DIRECT);
   });
 }
 

@@ -33,8 +33,9 @@ namespace {
 constexpr int64_t kHidden = 6;
 }  // namespace
 
-void expect_dispatch_refused(const RunRanks& run) {
-  const Problem p = refusal_problem();
+namespace {
+
+void expect_dispatch_refused(const RunRanks& run, const Problem& p) {
   run(3, [&](int rank, tuttiComm_t comm) {
     const EpRank r(comm, p);
     ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
@@ -73,8 +74,23 @@ void expect_dispatch_refused(const RunRanks& run) {
   });
 }
 
-void expect_combine_refused(const RunRanks& run) {
-  const Problem p = refusal_problem();
+// On one node, and where rows are handed on.
+void on_one_node_and_two(const RunRanks& run, void (*expect)(const RunRanks&, const Problem&)) {
+  Problem p = refusal_problem();
+  expect(run, p);
+  p.ranks_per_node = 2;
+  expect(run, p);
+}
+
+}  // namespace
+
+void expect_dispatch_refused(const RunRanks& run) {
+  on_one_node_and_two(run, expect_dispatch_refused);
+}
+
+namespace {
+
+void expect_combine_refused(const RunRanks& run, const Problem& p) {
   run(3, [&](int rank, tuttiComm_t comm) {
     const EpRank r(comm, p);
     ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
@@ -105,6 +121,12 @@ void expect_combine_refused(const RunRanks& run) {
       expect(tuttiInvalidArgument, tuttiInvalidArgument, wrong);
     }
   });
+}
+
+}  // namespace
+
+void expect_combine_refused(const RunRanks& run) {
+  on_one_node_and_two(run, expect_combine_refused);
 }
 
 }  // namespace tutti

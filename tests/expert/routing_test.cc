@@ -1,4 +1,5 @@
 // What becomes of a routing, and where rows lie, against the oracle.
+#include <cstring>
 #include <gtest/gtest.h>
 
 #include "tests/expert/oracle_cases.h"
@@ -148,6 +149,63 @@ TEST(ExpertArrivals, RefuseWhatIsOutOfOrder) {
   EXPECT_EQ(add({{0, 2u << 24}}), Code::kRemoteError) << "no such k";
   EXPECT_EQ(add({{0, 3}}), Code::kRemoteError) << "no such expert";
   EXPECT_EQ(add({{0, 0}, {1, 0}, {2, 0}, {3, 0}, {4, 0}}), Code::kRemoteError) << "too many";
+}
+
+// Every rank of a node that needs a token finds the entry that the token's rank finds.
+TEST(ExpertEntries, AreTheSameForAllAndBalanced) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Problem p = oracle::sound_problem(seed, {});
+    p.ranks_per_node = 1 + static_cast<int>(seed % 3);
+    const Simulated got(p);
+    for (int r = 0; r < p.nranks(); ++r) {
+      const SimulatedRank& me = got.ranks[static_cast<size_t>(r)];
+      if (me.arrival_entries.words == 0) continue;
+      for (int s = 0; s < p.nranks(); ++s) {
+        const SimulatedRank& source = got.ranks[static_cast<size_t>(s)];
+        const uint32_t out = source.rank_rows[static_cast<size_t>(r)];
+        const uint32_t in = me.source_rows[static_cast<size_t>(s)];
+        const uint32_t rows = me.source_rows[static_cast<size_t>(s) + 1] - in;
+        for (uint32_t i = 0; i < rows; ++i) {
+          const uint32_t entry = me.in_entry[in + i];
+          ASSERT_EQ(entry, source.out_entry[out + i]);
+          ASSERT_EQ(p.node_of(static_cast<int>(entry)), p.node_of(r));
+        }
+      }
+    }
+  }
+}
+
+TEST(ExpertEntries, TakeTurns) {
+  PlacementConfig c;
+  c.nranks = 40;
+  c.ranks_per_node = 36;
+  c.num_experts = 40;
+  const Placement placement = Placement::make(c).value();
+  const uint32_t mates[] = {1u << 3 | 1u << 31, 1u << 2};
+  std::vector<int> times(40);
+  for (uint32_t t = 0; t < 3000; ++t)
+    ++times[static_cast<size_t>(entry_of(placement, 39, t, 0, mates))];
+  for (const size_t r : {3u, 31u, 34u}) EXPECT_NEAR(times[r], 1000, 120) << r;
+}
+
+// A peer's word is not trusted.
+TEST(ExpertEntries, RefuseMatesThatCannotBe) {
+  oracle::Problem p = oracle::one_token({0, 1, 2}, {1, 2, 3}, oracle::Layout::kFlat);
+  p.ranks[0].weights = {1, 1, 1};
+  p.ranks_per_node = 2;
+  Simulated got(p);
+  SimulatedRank& me = got.ranks[2];
+  const auto take = [&](uint32_t mask) {
+    std::byte wire[sizeof(mask)];
+    std::memcpy(wire, &mask, sizeof(mask));
+    return take_entries(got.placement(), 2, 0, me.arrivals, wire, &me.arrival_entries);
+  };
+  EXPECT_TRUE(take(3).ok());
+  EXPECT_EQ(take(2).code(), Code::kRemoteError) << "not this rank";
+  EXPECT_EQ(take(5).code(), Code::kRemoteError) << "no such rank";
+  EXPECT_EQ(take(2).text(),
+            "rank 0: token 0: expected rank 2 among 2 ranks of its node, got others");
 }
 
 }  // namespace

@@ -55,6 +55,8 @@ Problem rows_problem(uint64_t seed) {
   if (p.layout == oracle::Layout::kExpertSlab) {
     p.slab_rows = p.nranks() * p.max_tokens * p.topk;
   }
+  // Nodes of one rank, of two with a smaller one in the end, or as it came.
+  if (seed % 4 < 2) p.ranks_per_node = 1 + static_cast<int>(seed % 2);
   return p;
 }
 
@@ -109,12 +111,19 @@ tuttiEpTensor_t values_tensor(const Problem& p, int64_t local, const std::vector
 
 size_t values_per_row(const Problem& p) { return p.has_expert_rows() ? 1 : p.topk; }
 
+// Rows and sums are the same whatever the algorithm.
+tuttiEpAlgo_t algo_of(uint64_t seed) {
+  const tuttiEpAlgo_t algos[] = {TUTTI_EP_ALGO_AUTO, TUTTI_EP_ALGO_DIRECT, TUTTI_EP_ALGO_HIER};
+  return algos[seed % std::size(algos)];
+}
+
 // One handle of each rank, prepared; `body(rank, EpRank, layout)`.
 template <typename Body>
-void on_prepared(const RunRanks& run, const Problem& p, const Prepared& want, Body body) {
+void on_prepared(const RunRanks& run, const Problem& p, const Prepared& want, tuttiEpAlgo_t algo,
+                 Body body) {
   run(p.nranks(), [&](int rank, tuttiComm_t comm) {
     const auto i = static_cast<size_t>(rank);
-    const EpRank r(comm, p);
+    const EpRank r(comm, p, algo);
     ASSERT_TRUE(returns(tuttiSuccess, r.created));
     ASSERT_TRUE(returns(want.verdict[i], r.prepare()));
     SCOPED_TRACE("rank " + std::to_string(rank));
@@ -131,30 +140,32 @@ void expect_dispatched(const RunRanks& run, const Problem& p, uint64_t seed) {
   const std::vector<Bytes> x = random_bytes(p, row_bytes, seed);
   std::vector<std::vector<float>> weights;
   for (const oracle::RankInput& rank : p.ranks) weights.push_back(rank.weights);
-  on_prepared(run, p, want, [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
-    const auto local = static_cast<int64_t>(layout.expert_count.size());
-    const auto last = static_cast<int64_t>(row_bytes);
-    Bytes expected(static_cast<size_t>(layout.rows + kSpare) * row_bytes, kCanary);
-    const Area out(expected, (seed + i) % 3 == 0);
-    const Area in(x[i], (seed + i) % 2 == 0);
-    std::vector<float> values(static_cast<size_t>(layout.rows + kSpare) * values_per_row(p), -7);
-    std::vector<float> expected_values = values;
-    EpDispatch op;
-    op.in.x = ep_tensor(in.data(), tuttiUint8, {r.input().tokens, last});
-    op.out.x = rows_tensor(p, local, out, tuttiUint8, layout.rows, last);
-    if (seed % 2 == 0) {
-      op.in.weight = ep_tensor(weights[i], {r.input().tokens, p.topk});
-      op.out.row_weight = values_tensor(p, local, values, layout.rows);
-      oracle::write_row_weights(p, layout, weights, expected_values);
-    }
-    oracle::write_rows(layout, x, row_bytes, expected);
-    for (int round = 0; round < 2; ++round) {
-      ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
-      EXPECT_TRUE(out.holds(expected));
-      EXPECT_EQ(values, expected_values);
-      if (testing::Test::HasFailure()) return;
-    }
-  });
+  on_prepared(run, p, want, algo_of(seed / 5),
+              [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
+                const auto local = static_cast<int64_t>(layout.expert_count.size());
+                const auto last = static_cast<int64_t>(row_bytes);
+                Bytes expected(static_cast<size_t>(layout.rows + kSpare) * row_bytes, kCanary);
+                const Area out(expected, (seed + i) % 3 == 0);
+                const Area in(x[i], (seed + i) % 2 == 0);
+                std::vector<float> values(
+                    static_cast<size_t>(layout.rows + kSpare) * values_per_row(p), -7);
+                std::vector<float> expected_values = values;
+                EpDispatch op;
+                op.in.x = ep_tensor(in.data(), tuttiUint8, {r.input().tokens, last});
+                op.out.x = rows_tensor(p, local, out, tuttiUint8, layout.rows, last);
+                if (seed % 2 == 0) {
+                  op.in.weight = ep_tensor(weights[i], {r.input().tokens, p.topk});
+                  op.out.row_weight = values_tensor(p, local, values, layout.rows);
+                  oracle::write_row_weights(p, layout, weights, expected_values);
+                }
+                oracle::write_rows(layout, x, row_bytes, expected);
+                for (int round = 0; round < 2; ++round) {
+                  ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
+                  EXPECT_TRUE(out.holds(expected));
+                  EXPECT_EQ(values, expected_values);
+                  if (testing::Test::HasFailure()) return;
+                }
+              });
 }
 
 namespace {
@@ -182,22 +193,23 @@ void expect_weighted(const RunRanks& run, const Problem& p, uint64_t seed) {
     x.push_back(random_rows(rank.tokens, hidden, dtype, random));
     weights.push_back(rank.weights);
   }
-  on_prepared(run, p, want, [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
-    const auto local = static_cast<int64_t>(layout.expert_count.size());
-    const size_t row_bytes = static_cast<size_t>(hidden) * oracle::bytes_of(dtype);
-    Bytes expected(static_cast<size_t>(layout.rows + kSpare) * row_bytes, kCanary);
-    const Area in(x[i], (seed + i) % 2 == 0);
-    const Area out(expected, (seed + i) % 3 == 0);
-    oracle::write_weighted_rows(p, layout, x, dtype, hidden, weights, expected);
-    drop_signs_of_zeros(dtype, &expected);
-    EpDispatch op;
-    op.config.dir = TUTTI_EP_BWD;
-    op.config.weight = TUTTI_EP_WEIGHT_APPLY;
-    op.in.x = ep_tensor(in.data(), dtype, {r.input().tokens, hidden});
-    op.out.x = rows_tensor(p, local, out, dtype, layout.rows, hidden);
-    ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
-    EXPECT_TRUE(out.holds(expected));
-  });
+  on_prepared(run, p, want, algo_of(seed / 5),
+              [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
+                const auto local = static_cast<int64_t>(layout.expert_count.size());
+                const size_t row_bytes = static_cast<size_t>(hidden) * oracle::bytes_of(dtype);
+                Bytes expected(static_cast<size_t>(layout.rows + kSpare) * row_bytes, kCanary);
+                const Area in(x[i], (seed + i) % 2 == 0);
+                const Area out(expected, (seed + i) % 3 == 0);
+                oracle::write_weighted_rows(p, layout, x, dtype, hidden, weights, expected);
+                drop_signs_of_zeros(dtype, &expected);
+                EpDispatch op;
+                op.config.dir = TUTTI_EP_BWD;
+                op.config.weight = TUTTI_EP_WEIGHT_APPLY;
+                op.in.x = ep_tensor(in.data(), dtype, {r.input().tokens, hidden});
+                op.out.x = rows_tensor(p, local, out, dtype, layout.rows, hidden);
+                ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
+                EXPECT_TRUE(out.holds(expected));
+              });
 }
 
 void expect_quantised(const RunRanks& run, const Problem& p, uint64_t seed) {
@@ -225,26 +237,29 @@ void expect_quantised(const RunRanks& run, const Problem& p, uint64_t seed) {
     const auto* const bytes = reinterpret_cast<const uint8_t*>(made.scale.data());
     scale.emplace_back(bytes, bytes + made.scale.size() * sizeof(float));
   }
-  on_prepared(run, p, want, [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
-    const auto local = static_cast<int64_t>(layout.expert_count.size());
-    const auto rows = static_cast<size_t>(layout.rows + kSpare);
-    Bytes expected(rows * static_cast<size_t>(hidden), kCanary);
-    Bytes expected_scale(rows * static_cast<size_t>(scales) * sizeof(float), kCanary);
-    const Area in(x[i], (seed + i) % 2 == 0);
-    const Area out(expected, (seed + i) % 3 == 0);
-    const Area out_scale(expected_scale, false);
-    oracle::write_rows(layout, q, static_cast<size_t>(hidden), expected);
-    oracle::write_rows(layout, scale, static_cast<size_t>(scales) * sizeof(float), expected_scale);
-    EpDispatch op;
-    op.config.quant = quant;
-    op.in.x = ep_tensor(in.data(), dtype, {r.input().tokens, hidden});
-    const tuttiDataType_t type = quant == TUTTI_EP_QUANT_INT8_TOKEN ? tuttiInt8 : tuttiFloat8e4m3;
-    op.out.x = rows_tensor(p, local, out, type, layout.rows, hidden);
-    op.out.scale = rows_tensor(p, local, out_scale, tuttiFloat32, layout.rows, scales);
-    ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
-    EXPECT_TRUE(out.holds(expected));
-    EXPECT_TRUE(out_scale.holds(expected_scale));
-  });
+  on_prepared(run, p, want, algo_of(seed / 5),
+              [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
+                const auto local = static_cast<int64_t>(layout.expert_count.size());
+                const auto rows = static_cast<size_t>(layout.rows + kSpare);
+                Bytes expected(rows * static_cast<size_t>(hidden), kCanary);
+                Bytes expected_scale(rows * static_cast<size_t>(scales) * sizeof(float), kCanary);
+                const Area in(x[i], (seed + i) % 2 == 0);
+                const Area out(expected, (seed + i) % 3 == 0);
+                const Area out_scale(expected_scale, false);
+                oracle::write_rows(layout, q, static_cast<size_t>(hidden), expected);
+                oracle::write_rows(layout, scale, static_cast<size_t>(scales) * sizeof(float),
+                                   expected_scale);
+                EpDispatch op;
+                op.config.quant = quant;
+                op.in.x = ep_tensor(in.data(), dtype, {r.input().tokens, hidden});
+                const tuttiDataType_t type =
+                    quant == TUTTI_EP_QUANT_INT8_TOKEN ? tuttiInt8 : tuttiFloat8e4m3;
+                op.out.x = rows_tensor(p, local, out, type, layout.rows, hidden);
+                op.out.scale = rows_tensor(p, local, out_scale, tuttiFloat32, layout.rows, scales);
+                ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
+                EXPECT_TRUE(out.holds(expected));
+                EXPECT_TRUE(out_scale.holds(expected_scale));
+              });
 }
 
 namespace {
@@ -311,26 +326,27 @@ void expect_combined(const RunRanks& run, const Problem& p, uint64_t seed) {
     for (float& value : values.back()) value = random.normal();
   }
   const std::vector<std::vector<float>> expected_values = oracle::slot_values(p, want, values);
-  on_prepared(run, p, want, [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
-    const int64_t tokens = r.input().tokens;
-    Bytes guarded = expected[i];
-    guarded.resize(guarded.size() + 64, kCanary);
-    const Area out(Bytes(guarded.size(), kCanary), seed % 3 == 0);
-    const Area rows(c.rows[i], (seed + i) % 2 == 0);
-    std::vector<float> slots(r.input().ids.size(), -7);
-    EpCombine op = call_of(p, c, i, layout, rows);
-    op.out.x = ep_tensor(out.data(), c.out_type, {tokens, c.hidden});
-    if (seed % 4 < 2) {
-      const auto local = static_cast<int64_t>(layout.expert_count.size());
-      op.in.row_value = values_tensor(p, local, values[i], layout.rows - kSpare);
-      op.out.slot_value = ep_tensor(slots, {tokens, p.topk});
-    }
-    ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
-    EXPECT_TRUE(out.holds(guarded));
-    if (seed % 4 < 2) {
-      EXPECT_EQ(slots, expected_values[i]);
-    }
-  });
+  on_prepared(run, p, want, algo_of(seed / 5),
+              [&](size_t i, const EpRank& r, const oracle::RankLayout& layout) {
+                const int64_t tokens = r.input().tokens;
+                Bytes guarded = expected[i];
+                guarded.resize(guarded.size() + 64, kCanary);
+                const Area out(Bytes(guarded.size(), kCanary), seed % 3 == 0);
+                const Area rows(c.rows[i], (seed + i) % 2 == 0);
+                std::vector<float> slots(r.input().ids.size(), -7);
+                EpCombine op = call_of(p, c, i, layout, rows);
+                op.out.x = ep_tensor(out.data(), c.out_type, {tokens, c.hidden});
+                if (seed % 4 < 2) {
+                  const auto local = static_cast<int64_t>(layout.expert_count.size());
+                  op.in.row_value = values_tensor(p, local, values[i], layout.rows - kSpare);
+                  op.out.slot_value = ep_tensor(slots, {tokens, p.topk});
+                }
+                ASSERT_TRUE(returns(tuttiSuccess, op.run(r.handle)));
+                EXPECT_TRUE(out.holds(guarded));
+                if (seed % 4 < 2) {
+                  EXPECT_EQ(slots, expected_values[i]);
+                }
+              });
 }
 
 }  // namespace tutti

@@ -127,30 +127,96 @@ RowPromise dispatched(RowExpressions& say, const Problem& p, const Prepared& wan
   return RowPromise::holds(side ? say.scales(source) : say.quantised(source));
 }
 
+DispatchWork dispatch_work(const Problem& p, uint64_t seed, ExpertAlgo algo) {
+  DispatchWork work;
+  work.slice = 1 + static_cast<uint32_t>(seed % 5);
+  work.algo = algo;
+  work.quantise = seed % 3 == 0;
+  work.scales = work.quantise || seed % 3 == 1;
+  work.values = seed % 2 == 0;
+  work.weighted = p.has_expert_rows() && !work.scales;
+  return work;
+}
+
+void expect_dispatches(const Problem& p, const DispatchWork& work) {
+  const Prepared want = oracle::prepare(p);
+  const Simulated simulated(p);
+  expect_right(
+      p, want, false,
+      [&](int rank, Schedule* out) { build_dispatch(simulated.routed(rank), work, out); },
+      [&](RowExpressions& say, int rank, Buffer buffer, uint32_t row) {
+        const bool moved = buffer == Buffer::kOutput ||
+                           (buffer == Buffer::kOutputSide && work.scales) ||
+                           (buffer == Buffer::kOutputValue && work.values);
+        if (!moved) return RowPromise::anything();
+        return dispatched(say, p, want, work, rank, buffer, row);
+      },
+      kFewestSlots);
+}
+
 TEST(ExpertSchedule, DispatchBringsEveryRowWhereItBelongs) {
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Problem p = plain_problem(seed);
+    expect_dispatches(p, dispatch_work(p, seed, ExpertAlgo::kDirect));
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// As many ranks on a node as the seed says, the last node smaller where they do not come out even.
+Problem problem_on_nodes(uint64_t seed) {
+  oracle::Limits limits = oracle::small_limits();
+  limits.masks = false;
+  limits.max_ranks = 9;
+  Problem p = oracle::sound_problem(seed, limits);
+  p.ranks_per_node = 1 + static_cast<int>(seed / 2 % 4);
+  return p;
+}
+
+TEST(ExpertSchedule, DispatchOverNodesBringsEveryRowWhereItBelongs) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Problem p = problem_on_nodes(seed);
+    expect_dispatches(p, dispatch_work(p, seed, ExpertAlgo::kHier));
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// Rows of messages to other ranks, by tier as the oracle has them.
+oracle::Traffic traffic_of(const Problem& p, int rank, const Schedule& schedule) {
+  oracle::Traffic sum;
+  for (const Operand& o : schedule.operands) {
+    const bool main =
+        o.buffer == Buffer::kInput || o.buffer == Buffer::kOutput || o.buffer == Buffer::kScratch;
+    if (o.peer == kLocal || !main) continue;
+    sum.rows[p.node_of(rank) == p.node_of(o.peer) ? 1 : 2] += schedule.rows.of(o.chunk).size();
+  }
+  return sum;
+}
+
+// Sent and received, by all ranks: twice what travels. Rows cross to a node that needs them once,
+// and to a rank that needs them once.
+TEST(ExpertSchedule, DispatchCrossesToANodeOnce) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Problem p = problem_on_nodes(seed);
     const Prepared want = oracle::prepare(p);
     const Simulated simulated(p);
-    DispatchWork work;
-    work.slice = 1 + static_cast<uint32_t>(seed % 5);
-    work.quantise = seed % 3 == 0;
-    work.scales = work.quantise || seed % 3 == 1;
-    work.values = seed % 2 == 0;
-    work.weighted = p.has_expert_rows() && !work.scales;
-    expect_right(
-        p, want, false,
-        [&](int rank, Schedule* out) { build_dispatch(simulated.routed(rank), work, out); },
-        [&](RowExpressions& say, int rank, Buffer buffer, uint32_t row) {
-          const bool moved = buffer == Buffer::kOutput ||
-                             (buffer == Buffer::kOutputSide && work.scales) ||
-                             (buffer == Buffer::kOutputValue && work.values);
-          if (!moved) return RowPromise::anything();
-          return dispatched(say, p, want, work, rank, buffer, row);
-        },
-        kFewestSlots);
-    if (testing::Test::HasFailure()) return;
+    for (const bool hier : {false, true}) {
+      const auto algorithm = hier ? oracle::Algorithm::kHier : oracle::Algorithm::kDirect;
+      const DispatchWork work =
+          dispatch_work(p, seed, hier ? ExpertAlgo::kHier : ExpertAlgo::kDirect);
+      oracle::Traffic moved;
+      Schedule schedule;
+      for (int r = 0; r < p.nranks(); ++r) {
+        build_dispatch(simulated.routed(r), work, &schedule);
+        const oracle::Traffic mine = traffic_of(p, r, schedule);
+        for (const int tier : {1, 2}) moved.rows[tier] += mine.rows[tier];
+      }
+      const oracle::Traffic least =
+          oracle::total(oracle::dispatch_traffic(p, want.routing, algorithm, 1));
+      for (const int tier : {1, 2}) ASSERT_EQ(moved.rows[tier], 2 * least.rows[tier]) << tier;
+    }
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "comm/expert/entries.h"
+
 namespace tutti {
 
 namespace {
@@ -59,6 +61,7 @@ Simulated::Simulated(const oracle::Problem& problem)
   }
   for (int r = 0; r < nranks; ++r) exchange(r);
   for (int r = 0; r < nranks; ++r) depart(r);
+  for (int r = 0; r < nranks; ++r) find_entries(r);
 }
 
 void Simulated::route(int rank) {
@@ -147,6 +150,30 @@ void Simulated::depart(int rank) {
   me.out_k.resize(me.experts.size());
   me.departures = {me.rank_rows, me.out_token, me.out_first, me.out_k};
   me.departures.fill(placement_, shape_.topk, me.experts, mine.tokens(), sent_to);
+  const uint32_t words = mate_words(placement_);
+  me.out_mates.resize(me.experts.size() * words);
+  me.out_entry.resize(me.experts.size());
+  me.departure_entries = {me.out_mates, me.out_entry, words};
+  fill_entries(placement_, rank, static_cast<uint32_t>(me.experts.size() / shape_.topk),
+               me.departures, &me.departure_entries);
+}
+
+void Simulated::find_entries(int rank) {
+  SimulatedRank& me = ranks[static_cast<size_t>(rank)];
+  const uint32_t words = mate_words(placement_);
+  me.in_mates.resize(size_t{me.arrivals.rows} * words);
+  me.in_entry.resize(me.arrivals.rows);
+  me.arrival_entries = {me.in_mates, me.in_entry, words};
+  for (int s = 0; s < problem_.nranks(); ++s) {
+    const SimulatedRank& source = ranks[static_cast<size_t>(s)];
+    const auto i = static_cast<size_t>(s);
+    const size_t rows = me.source_rows[i + 1] - me.source_rows[i];
+    std::vector<std::byte> wire(mate_bytes(placement_, s, rank, rows));
+    write_mates(placement_, s, rank, source.departures, source.departure_entries, wire.data());
+    const Status taken =
+        take_entries(placement_, rank, s, me.arrivals, wire.data(), &me.arrival_entries);
+    ASSERT_TRUE(taken.ok()) << taken.text();
+  }
 }
 
 Routed Simulated::routed(int rank) const {
@@ -160,6 +187,9 @@ Routed Simulated::routed(int rank) const {
   r.departures = &me.departures;
   r.arrivals = &me.arrivals;
   r.rows = &me.rows;
+  r.ranks_per_node = placement_.ranks_per_node();
+  r.departure_entries = &me.departure_entries;
+  r.arrival_entries = &me.arrival_entries;
   return r;
 }
 

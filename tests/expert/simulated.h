@@ -28,6 +28,8 @@ struct SimulatedRank {
   std::vector<uint32_t> rank_rows, out_token, out_first;
   std::vector<uint8_t> out_k;
   Departures departures;
+  std::vector<uint32_t> in_mates, in_entry, out_mates, out_entry;
+  Entries arrival_entries, departure_entries;
   RowsOfArrivals rows;
 };
 
@@ -49,6 +51,7 @@ class Simulated {
   void count(int rank);
   void exchange(int rank);
   void depart(int rank);
+  void find_entries(int rank);
 
   const oracle::Problem& problem_;
   Placement placement_;
