@@ -3,6 +3,7 @@
 
 #include "comm/api/expert_state.h"
 #include "comm/api/submit.h"
+#include "comm/expert/expert_schedule.h"
 #include "comm/expert/prepare.h"
 
 using tutti::Code;
@@ -195,7 +196,9 @@ tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* 
   info->num_tokens = inner.tokens;
   info->dropped = static_cast<int64_t>(inner.dropped);
   info->algo = name_of(handle->group->group->config().algo);
-  info->reduce_auto = TUTTI_EP_REDUCE_RANK;
+  const bool by_node =
+      tutti::auto_reduce(inner.group_of().placement()) == tutti::ExpertReduce::kNode;
+  info->reduce_auto = by_node ? TUTTI_EP_REDUCE_NODE : TUTTI_EP_REDUCE_RANK;
   info->mask_epoch = 0;
   return tuttiSuccess;
 }

@@ -14,6 +14,7 @@ using tutti::Entry;
 using tutti::error;
 using tutti::ExpertHandle;
 using tutti::ExpertLayout;
+using tutti::ExpertReduce;
 using tutti::report;
 using tutti::RowArray;
 using tutti::RowQuant;
@@ -231,9 +232,23 @@ Status read_dispatch(const ExpertHandle& handle, const tuttiEpDispatchIn_t* give
 
 constexpr char kCombine[] = "tuttiEpCombine";
 
+ExpertReduce reduce_of(const ExpertHandle& handle, tuttiEpReduce_t given) {
+  switch (given) {
+    case TUTTI_EP_REDUCE_SLOT:
+      return ExpertReduce::kSlot;
+    case TUTTI_EP_REDUCE_RANK:
+      return ExpertReduce::kRank;
+    case TUTTI_EP_REDUCE_NODE:
+      return ExpertReduce::kNode;
+    default:
+      return tutti::auto_reduce(handle.group_of().placement());
+  }
+}
+
 Status read_reduce(const ExpertHandle& handle, const tuttiEpOpConfig_t& config, CombineCall* call) {
-  if (config.reduce == TUTTI_EP_REDUCE_NODE) {
-    return error(Code::kUnsupported, "%s: TUTTI_EP_REDUCE_NODE is not there yet", kCombine);
+  if (config.reduce < TUTTI_EP_REDUCE_AUTO || config.reduce > TUTTI_EP_REDUCE_NODE) {
+    return error(Code::kInvalidArgument, "%s: reduce: expected 0 to %d, got %d", kCombine,
+                 TUTTI_EP_REDUCE_NODE, static_cast<int>(config.reduce));
   }
   call->work.weighted = config.weight == TUTTI_EP_WEIGHT_APPLY;
   if (call->work.weighted && !tutti::is_by_expert(handle.shape().layout)) {
@@ -261,8 +276,7 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
   TUTTI_TRY(tutti::read_struct(kCombine, "out", given_out, sizeof(out), &out));
   TUTTI_TRY(read_config(kCombine, given_config, &config));
   call->work.values = is_given(out.slot_value);
-  call->work.reduce = config.reduce == TUTTI_EP_REDUCE_SLOT ? tutti::ExpertReduce::kSlot
-                                                            : tutti::ExpertReduce::kRank;
+  call->work.reduce = reduce_of(handle, config.reduce);
   const int64_t hidden = last_dim(out.x);
   const int64_t tokens = out.x.dim[0];
   TUTTI_TRY(read_array(kCombine, "out.x", out.x, kFloats, {tokens, hidden}, &call->out));

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <numeric>
 
 #include "comm/expert/expert_schedule.h"
+#include "comm/expert/partial_sums.h"
 #include "comm/expert/slices.h"
 #include "comm/expert/value_schedule.h"
 #include "comm/schedule/row_builder.h"
@@ -19,6 +21,7 @@ class CombineBuilder {
       : routed_(routed),
         work_(work),
         b_(routed.nranks, routed.rank, out),
+        sums_(routed, work, &b_),
         out_going_(routed.arrivals->source_rows, routed.arrivals->token, work.slice),
         in_coming_(routed.departures->rank_rows, routed.departures->token, work.slice) {}
 
@@ -35,20 +38,12 @@ class CombineBuilder {
   bool by_expert() const { return is_by_expert(routed_.shape->layout); }
   bool slot_order() const { return work_.reduce == ExpertReduce::kSlot; }
   // Rows travel as they are: all of them, or those that are the partial sum already.
-  bool plain() const { return slot_order() || (!by_expert() && work_.same_type); }
+  bool plain() const { return slot_order() || sums_.are_rows(); }
 
-  // The rows that this rank has of rows [begin, end) of arrivals, in (token, k) order.
-  void rows_of(const Slices::Range& range, std::vector<uint32_t>* rows) const {
-    rows->clear();
-    for (uint32_t m = range.begin; m < range.end; ++m) {
-      if (!by_expert()) {
-        rows->push_back(routed_.rows->row[m]);
-        continue;
-      }
-      for (uint32_t a = routed_.arrivals->first[m]; a < routed_.arrivals->first[m + 1]; ++a) {
-        rows->push_back(routed_.rows->row[a]);
-      }
-    }
+  std::span<const uint32_t> all_of(const Slices::Range& range) {
+    list_.resize(range.size());
+    std::iota(list_.begin(), list_.end(), range.begin);
+    return list_;
   }
 
   uint32_t number_of(int peer) const {  // among the others
@@ -70,32 +65,12 @@ class CombineBuilder {
       const int peer = send_peer(routed_.rank, i, routed_.nranks);
       const Slices::Range range = out_going_.next(peer, round);
       if (range.empty()) continue;
-      rows_of(range, &list_);
       if (plain()) {
-        b_.send(peer, b_.list(Buffer::kInput, list_));
+        b_.send(peer, b_.list(Buffer::kInput, sums_.rows(all_of(range))));
       } else {
-        add_up(range, slot_of(peer, round), peer);
+        sums_.add_up(all_of(range), slot_of(peer, round), peer);
       }
     }
-  }
-
-  // The sums of this rank's rows for rows of arrivals, at `slot`; a message to `peer`. list_ has
-  // the rows.
-  void add_up(const Slices::Range& range, uint32_t slot, int peer) {
-    b_.begin(RowKernel::kSum, work_.weighted);
-    const uint32_t input = b_.input(b_.list(Buffer::kInput, list_));
-    b_.output(b_.run(Buffer::kScratch, slot, range.size()), peer);
-    uint32_t row = 0;
-    for (uint32_t m = range.begin; m < range.end; ++m) {
-      terms_.clear();
-      if (!by_expert()) terms_.push_back({input, row++, 1});
-      for (uint32_t a = routed_.arrivals->first[m];
-           by_expert() && a < routed_.arrivals->first[m + 1]; ++a) {
-        terms_.push_back({input, row++, work_.weighted ? routed_.arrivals->weight[a] : 1});
-      }
-      b_.row(terms_);
-    }
-    b_.end();
   }
 
   // What is added up for the tokens of a slice, by rank.
@@ -117,10 +92,7 @@ class CombineBuilder {
     }
     const Slices::Range own = out_going_.next(routed_.rank, round);
     if (begin >= end) return;
-    if (!own.empty() && !plain()) {
-      rows_of(own, &list_);
-      add_up(own, own_slot(), kLocal);
-    }
+    if (!own.empty() && !plain()) sums_.add_up(all_of(own), own_slot(), kLocal);
     b_.begin(RowKernel::kSum, slot_order() && work_.weighted);
     for (uint32_t i = 0; i < work_.num_biases; ++i) {
       b_.bias(b_.run(i == 0 ? Buffer::kBias0 : Buffer::kBias1, begin, end - begin));
@@ -147,8 +119,7 @@ class CombineBuilder {
     if (share.rank != routed_.rank) {
       share.input = b_.input(b_.run(Buffer::kScratch, landing_of(share.rank), rows), share.rank);
     } else if (plain()) {
-      rows_of(own, &list_);
-      share.input = b_.input(b_.list(Buffer::kInput, list_));
+      share.input = b_.input(b_.list(Buffer::kInput, sums_.rows(all_of(own))));
     } else {
       share.input = b_.input(b_.run(Buffer::kScratch, own_slot(), rows));
     }
@@ -190,6 +161,7 @@ class CombineBuilder {
   const Routed& routed_;
   const CombineWork& work_;
   RowBuilder b_;
+  PartialSums sums_;
   Slices out_going_;
   Slices in_coming_;
   std::vector<uint32_t> list_;
@@ -206,6 +178,7 @@ uint64_t combine_scratch_rows(int nranks, uint32_t slice, uint32_t slots) {
 }
 
 void build_combine(const Routed& routed, const CombineWork& work, Schedule* out) {
+  if (work.reduce == ExpertReduce::kNode) return build_node_combine(routed, work, out);
   CombineBuilder(routed, work, out).build();
 }
 

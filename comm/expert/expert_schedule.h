@@ -49,6 +49,9 @@ struct DispatchWork {
 void build_dispatch(const Routed& routed, const DispatchWork& work, Schedule* out);
 
 enum class ExpertReduce : uint8_t { kSlot, kRank, kNode };
+inline ExpertReduce auto_reduce(const Placement& placement) {
+  return placement.num_nodes() > 1 ? ExpertReduce::kNode : ExpertReduce::kRank;
+}
 
 struct CombineWork {
   uint32_t slice = 64;
@@ -60,8 +63,12 @@ struct CombineWork {
 };
 void build_combine(const Routed& routed, const CombineWork& work, Schedule* out);
 
+// That of kNode; build_combine() calls it.
+void build_node_combine(const Routed& routed, const CombineWork& work, Schedule* out);
+
 // Rows of kScratch that combine uses, whatever the routing. `slots`: of a token that one rank sends
 // back: K of kSlot, else 1.
 uint64_t combine_scratch_rows(int nranks, uint32_t slice, uint32_t slots);
+uint64_t node_combine_scratch_rows(int nranks, uint32_t slice);
 
 }  // namespace tutti

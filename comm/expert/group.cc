@@ -55,8 +55,8 @@ ExpertGroup::ScratchMemory carve_scratch(Carver& carver, const ExpertGroupConfig
                                          int nranks) {
   const uint32_t slice = slice_of(config);
   const uint64_t combine = std::max(
-      combine_scratch_rows(nranks, slice, 1),
-      combine_scratch_rows(nranks, std::max(1u, slice / config.max_topk), config.max_topk));
+      {combine_scratch_rows(nranks, slice, 1), node_combine_scratch_rows(nranks, slice),
+       combine_scratch_rows(nranks, std::max(1u, slice / config.max_topk), config.max_topk)});
   const size_t combine_bytes = combine * 2 * config.max_token_bytes;
   const size_t quantised = config.max_tokens * config.max_token_bytes + Carver::kAlignment;
   const size_t assignments = size_t{config.max_tokens} * config.max_topk;

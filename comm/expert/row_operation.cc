@@ -322,7 +322,8 @@ RunBuffers CombineOperation::buffers() {
 
 uint8_t CombineOperation::traffic() const {
   const bool slot = call_.work.reduce == ExpertReduce::kSlot;
-  return static_cast<uint8_t>(slot << 1 | call_.work.values << 2);
+  const bool node = call_.work.reduce == ExpertReduce::kNode;
+  return static_cast<uint8_t>(slot << 1 | call_.work.values << 2 | node << 3);
 }
 
 uint64_t CombineOperation::fingerprint_of_call() const {

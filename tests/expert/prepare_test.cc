@@ -80,6 +80,7 @@ void expect_as_oracle(const Team& team, const Problem& p) {
     EXPECT_EQ(info.num_tokens, r.input().tokens);
     EXPECT_EQ(info.dropped, want.routing.dropped[i]);
     EXPECT_EQ(info.algo, p.nodes() > 1 ? TUTTI_EP_ALGO_HIER : TUTTI_EP_ALGO_DIRECT);
+    EXPECT_EQ(info.reduce_auto, p.nodes() > 1 ? TUTTI_EP_REDUCE_NODE : TUTTI_EP_REDUCE_RANK);
   });
 }
 

@@ -96,7 +96,8 @@ void expect_combine_refused(const RunRanks& run, const Problem& p) {
     ASSERT_TRUE(returns(tuttiSuccess, r.prepare()));
     const std::vector<float> rows(static_cast<size_t>(3 * p.max_tokens * kHidden), 1);
     std::vector<float> y(static_cast<size_t>(p.max_tokens * kHidden), 0);
-    for (const tuttiEpReduce_t reduce : {TUTTI_EP_REDUCE_RANK, TUTTI_EP_REDUCE_SLOT}) {
+    for (const tuttiEpReduce_t reduce :
+         {TUTTI_EP_REDUCE_RANK, TUTTI_EP_REDUCE_SLOT, TUTTI_EP_REDUCE_NODE}) {
       EpCombine right;
       right.config.reduce = reduce;
       right.in.x = ep_tensor(rows, {3 * p.max_tokens, kHidden});

@@ -279,7 +279,9 @@ oracle::CombineCase random_case(const Problem& p, const Prepared& want, uint64_t
   const tuttiDataType_t types[] = {tuttiBfloat16, tuttiFloat16, tuttiFloat32};
   oracle::Random random{seed};
   oracle::CombineCase c;
-  c.reduce = seed % 2 == 0 ? oracle::Reduce::kSlot : oracle::Reduce::kRank;
+  const oracle::Reduce reduces[] = {oracle::Reduce::kSlot, oracle::Reduce::kRank,
+                                    oracle::Reduce::kNode};
+  c.reduce = reduces[seed / 7 % 3];
   c.apply = p.has_expert_rows() && seed % 3 != 0;
   c.hidden = 1 + random.below(70);
   c.row_type = types[seed % 3];
@@ -300,9 +302,13 @@ EpCombine call_of(const Problem& p, const oracle::CombineCase& c, size_t rank,
                   const oracle::RankLayout& layout, const Area& rows) {
   const auto local = static_cast<int64_t>(layout.expert_count.size());
   const int64_t tokens = p.ranks[rank].tokens;
+  const tuttiEpReduce_t reduces[] = {TUTTI_EP_REDUCE_SLOT, TUTTI_EP_REDUCE_RANK,
+                                     TUTTI_EP_REDUCE_NODE};
   EpCombine op;
-  op.config.reduce =
-      c.reduce == oracle::Reduce::kSlot ? TUTTI_EP_REDUCE_SLOT : TUTTI_EP_REDUCE_RANK;
+  op.config.reduce = reduces[static_cast<size_t>(c.reduce)];
+  if (c.reduce == oracle::auto_reduce(p) && c.hidden % 2 == 0) {
+    op.config.reduce = TUTTI_EP_REDUCE_AUTO;
+  }
   op.config.weight = c.apply ? TUTTI_EP_WEIGHT_APPLY : TUTTI_EP_WEIGHT_NONE;
   op.config.partial = c.partial;
   op.in.x = rows_tensor(p, local, rows, c.row_type, layout.rows - kSpare, c.hidden);

@@ -220,30 +220,50 @@ TEST(ExpertSchedule, DispatchCrossesToANodeOnce) {
   }
 }
 
-// The sum for one token, in the order and nesting that the contract asks for.
-Value combined(RowExpressions& say, const Problem& p, const RowPlaces& places,
-               const CombineWork& work, int src, uint32_t token) {
-  std::vector<RowExpressions::Term> terms;
-  for (uint32_t i = 0; i < work.num_biases; ++i) {
-    terms.push_back({say.row(src, i == 0 ? Buffer::kBias0 : Buffer::kBias1, token), 1});
-  }
+// What a token's rows are on their way: those of a rank with their weights, by k.
+using Terms = std::vector<RowExpressions::Term>;
+
+std::vector<Terms> terms_of_ranks(RowExpressions& say, const Problem& p, const RowPlaces& places,
+                                  const CombineWork& work, int src, uint32_t token, Terms* by_k) {
   const std::vector<float>& weights = p.ranks[static_cast<size_t>(src)].weights;
-  std::vector<std::vector<RowExpressions::Term>> of_rank(p.ranks.size());
+  std::vector<Terms> of_rank(p.ranks.size());
   for (int k = 0; k < p.topk; ++k) {
     const int rank = places.rank_of(src, token, k);
     if (rank < 0) continue;
-    auto& list = of_rank[static_cast<size_t>(rank)];
+    Terms& list = of_rank[static_cast<size_t>(rank)];
     if (!p.has_expert_rows() && !list.empty()) continue;
     const float weight =
         work.weighted ? weights[token * static_cast<size_t>(p.topk) + static_cast<size_t>(k)] : 1;
-    const Value row = say.row(rank, Buffer::kInput, places.row(rank, src, token, k));
-    list.push_back({row, weight});
-    if (work.reduce == ExpertReduce::kSlot) terms.push_back(list.back());
+    list.push_back({say.row(rank, Buffer::kInput, places.row(rank, src, token, k)), weight});
+    by_k->push_back(list.back());
   }
-  if (work.reduce == ExpertReduce::kSlot) return say.sum(terms);
+  return of_rank;
+}
+
+// The sum for one token, in the order and nesting that the contract asks for.
+Value combined(RowExpressions& say, const Problem& p, const RowPlaces& places,
+               const CombineWork& work, int src, uint32_t token) {
+  Terms terms;
+  for (uint32_t i = 0; i < work.num_biases; ++i) {
+    terms.push_back({say.row(src, i == 0 ? Buffer::kBias0 : Buffer::kBias1, token), 1});
+  }
+  Terms by_k;
+  const std::vector<Terms> of_rank = terms_of_ranks(say, p, places, work, src, token, &by_k);
+  if (work.reduce == ExpertReduce::kSlot) {
+    terms.insert(terms.end(), by_k.begin(), by_k.end());
+    return say.sum(terms);
+  }
   const bool rows_are_partials = !p.has_expert_rows() && work.same_type;
-  for (const auto& list : of_rank) {
-    if (!list.empty()) terms.push_back({rows_are_partials ? list[0].value : say.sum(list), 1});
+  std::vector<Terms> of_node(static_cast<size_t>(p.nodes()));
+  for (size_t r = 0; r < of_rank.size(); ++r) {
+    if (of_rank[r].empty()) continue;
+    const Value partial = rows_are_partials ? of_rank[r][0].value : say.sum(of_rank[r]);
+    const bool by_node = work.reduce == ExpertReduce::kNode;
+    Terms& to = by_node ? of_node[static_cast<size_t>(p.node_of(static_cast<int>(r)))] : terms;
+    to.push_back({partial, 1});
+  }
+  for (const Terms& node : of_node) {
+    if (!node.empty()) terms.push_back({say.sum(node), 1});
   }
   return say.sum(terms);
 }
@@ -259,52 +279,96 @@ RowPromise value_back(RowExpressions& say, const Problem& p, const RowPlaces& pl
       say.row(rank, Buffer::kInputValue, p.has_expert_rows() ? row : row * topk + slot % topk));
 }
 
+CombineWork combine_work(const Problem& p, uint64_t seed, ExpertReduce reduce) {
+  CombineWork work;
+  work.slice = 1 + static_cast<uint32_t>(seed % 4);
+  work.reduce = reduce;
+  work.weighted = p.has_expert_rows() && seed % 3 == 0;
+  work.same_type = seed % 5 != 0;
+  work.num_biases = static_cast<uint32_t>(seed % 3);
+  work.values = seed % 4 < 2;
+  return work;
+}
+
+void expect_combines(const Problem& p, const CombineWork& work) {
+  const Prepared want = oracle::prepare(p);
+  const Simulated simulated(p);
+  const RowPlaces places(p, want);
+  expect_right(
+      p, want, true,
+      [&](int rank, Schedule* out) { build_combine(simulated.routed(rank), work, out); },
+      [&](RowExpressions& say, int rank, Buffer buffer, uint32_t row) {
+        if (buffer == Buffer::kOutput) {
+          return RowPromise::holds(combined(say, p, places, work, rank, row));
+        }
+        if (buffer != Buffer::kOutputValue || !work.values) return RowPromise::anything();
+        return value_back(say, p, places, rank, row);
+      },
+      kFewestSlots);
+}
+
 TEST(ExpertSchedule, CombineAddsUpInTheOrderAskedFor) {
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Problem p = plain_problem(seed);
+    const ExpertReduce reduce = seed % 2 == 0 ? ExpertReduce::kSlot : ExpertReduce::kRank;
+    expect_combines(p, combine_work(p, seed, reduce));
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(ExpertSchedule, CombineAddsUpNodesInTheOrderAskedFor) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Problem p = problem_on_nodes(seed);
+    expect_combines(p, combine_work(p, seed, ExpertReduce::kNode));
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// Of a node that has anything for a token one row crosses to the token's rank; of a rank, one row.
+TEST(ExpertSchedule, CombineCrossesFromANodeOnce) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Problem p = problem_on_nodes(seed);
     const Prepared want = oracle::prepare(p);
     const Simulated simulated(p);
-    const RowPlaces places(p, want);
-    CombineWork work;
-    work.slice = 1 + static_cast<uint32_t>(seed % 4);
-    work.reduce = seed % 2 == 0 ? ExpertReduce::kSlot : ExpertReduce::kRank;
-    work.weighted = p.has_expert_rows() && seed % 3 == 0;
-    work.same_type = seed % 5 != 0;
-    work.num_biases = static_cast<uint32_t>(seed % 3);
-    work.values = seed % 4 < 2;
-    expect_right(
-        p, want, true,
-        [&](int rank, Schedule* out) { build_combine(simulated.routed(rank), work, out); },
-        [&](RowExpressions& say, int rank, Buffer buffer, uint32_t row) {
-          if (buffer == Buffer::kOutput) {
-            return RowPromise::holds(combined(say, p, places, work, rank, row));
-          }
-          if (buffer != Buffer::kOutputValue || !work.values) return RowPromise::anything();
-          return value_back(say, p, places, rank, row);
-        },
-        kFewestSlots);
-    if (testing::Test::HasFailure()) return;
+    for (const ExpertReduce reduce :
+         {ExpertReduce::kSlot, ExpertReduce::kRank, ExpertReduce::kNode}) {
+      const CombineWork work = combine_work(p, seed, reduce);
+      oracle::Traffic moved;
+      Schedule schedule;
+      for (int r = 0; r < p.nranks(); ++r) {
+        build_combine(simulated.routed(r), work, &schedule);
+        const oracle::Traffic mine = traffic_of(p, r, schedule);
+        for (const int tier : {1, 2}) moved.rows[tier] += mine.rows[tier];
+      }
+      const oracle::Traffic least = oracle::total(
+          oracle::combine_traffic(p, want.routing, static_cast<oracle::Reduce>(reduce), 1));
+      for (const int tier : {1, 2}) ASSERT_EQ(moved.rows[tier], 2 * least.rows[tier]) << tier;
+    }
   }
 }
 
 // The memory of combine is what the group sets aside, whatever the routing.
 TEST(ExpertSchedule, ScratchStaysWithinWhatWasAnnounced) {
+  constexpr ExpertReduce kReduces[] = {ExpertReduce::kSlot, ExpertReduce::kRank,
+                                       ExpertReduce::kNode};
   for (uint64_t seed = 1; seed <= 300; ++seed) {
-    const Problem p = plain_problem(seed);
+    const Problem p = problem_on_nodes(seed);
     const Simulated simulated(p);
-    CombineWork work;
-    work.slice = 1 + static_cast<uint32_t>(seed % 4);
-    work.reduce = seed % 2 == 0 ? ExpertReduce::kSlot : ExpertReduce::kRank;
-    const uint32_t slots = seed % 2 == 0 ? static_cast<uint32_t>(p.topk) : 1;
+    const CombineWork work = combine_work(p, seed, kReduces[seed % 3]);
+    const bool by_slot = work.reduce == ExpertReduce::kSlot;
+    const uint64_t most = work.reduce == ExpertReduce::kNode
+                              ? node_combine_scratch_rows(p.nranks(), work.slice)
+                              : combine_scratch_rows(p.nranks(), work.slice,
+                                                     by_slot ? static_cast<uint32_t>(p.topk) : 1);
     Schedule schedule;
     for (int r = 0; r < p.nranks(); ++r) {
       build_combine(simulated.routed(r), work, &schedule);
       for (const Operand& o : schedule.operands) {
         if (o.buffer != Buffer::kScratch) continue;
-        for (const uint32_t row : schedule.rows.of(o.chunk)) {
-          ASSERT_LT(row, combine_scratch_rows(p.nranks(), work.slice, slots)) << "seed " << seed;
-        }
+        for (const uint32_t row : schedule.rows.of(o.chunk)) ASSERT_LT(row, most) << seed;
       }
     }
   }

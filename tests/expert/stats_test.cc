@@ -44,6 +44,8 @@ TEST_F(ExpertStats, WhatPrepareTellsIsMetadata) {
     const auto tier = [rank](int to) { return to == rank ? 0 : to / 2 == rank / 2 ? 1 : 2; };
     expected[tier(0)] += 2 * 12;
     expected[tier(2)] += 12;
+    // Of rows to the other node, which of its ranks need them.
+    expected[2] += rank / 2 == 0 ? 4 : 2 * 4;
     for (int i = 0; i < 3; ++i) EXPECT_EQ(got.counts.meta_bytes[i], expected[i]) << "tier " << i;
     EXPECT_EQ(got.counts.ops[0] + got.counts.ops[1] + got.counts.dropped + got.counts.timeouts, 0u);
   });
