@@ -175,9 +175,8 @@ tuttiResult_t tuttiEpGroupCreate(tuttiEpGroup_t* group, tuttiComm_t comm,
     return report(error(Code::kInvalidArgument, "%s: group is NULL", function));
   }
   *group = nullptr;
-  if (tutti::thread_state().group_depth > 0) {
-    return report(error(Code::kInvalidUsage, "%s is not allowed inside a group", function));
-  }
+  const Status outside = tutti::check_no_group(function);
+  if (!outside.ok()) return report(outside);
   return tutti::with_memory(function, [&] {
     ExpertGroupConfig read;
     const Status own = read_config(function, config, entry.comm().nranks(),
@@ -205,9 +204,8 @@ tuttiResult_t tuttiEpGroupDestroy(tuttiEpGroup_t group) {
     return report(error(Code::kInvalidUsage, "%s: expected a group without handles, got %d",
                         function, group->handles));
   }
-  if (!group->group->is_idle()) {
-    return report(error(Code::kInvalidUsage, "%s: operations of the group are pending", function));
-  }
+  const Status unused = tutti::check_unused(function, *group->group);
+  if (!unused.ok()) return report(unused);
   --entry.handle().expert_groups;
   group->state = 0;
   delete group;
@@ -224,7 +222,7 @@ tuttiResult_t tuttiEpHandleMemSize(tuttiEpGroup_t group, const tuttiEpHandleConf
   ExpertShape shape;
   if (status.ok()) status = read_shape(function, *group->group, config, &shape);
   if (!status.ok()) return report(status);
-  *bytes = ExpertHandle::memory_bytes(*group->group, group->group->comm().rank(), shape);
+  *bytes = ExpertHandle::memory_bytes(*group->group, shape);
   return tuttiSuccess;
 }
 

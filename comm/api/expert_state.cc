@@ -35,6 +35,16 @@ Status check_handle(const char* function, tuttiEpHandle_t handle) {
                handle == nullptr ? "NULL" : "something else");
 }
 
+Status check_no_group(const char* function) {
+  if (thread_state().group_depth == 0) return Status();
+  return error(Code::kInvalidUsage, "%s is not allowed inside a group", function);
+}
+
+Status check_unused(const char* function, const ExpertGroup& group) {
+  if (group.is_idle()) return Status();
+  return error(Code::kInvalidUsage, "%s: operations of the group are pending", function);
+}
+
 TensorCheck& TensorCheck::types(std::initializer_list<tuttiDataType_t> allowed) {
   if (!status_.ok()) return *this;
   if (std::find(allowed.begin(), allowed.end(), tensor_.dtype) != allowed.end()) return *this;

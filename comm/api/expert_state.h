@@ -45,6 +45,10 @@ Status read_struct(const char* function, const char* what, const Struct* given, 
 
 Status check_group(const char* function, tuttiEpGroup_t group);
 Status check_handle(const char* function, tuttiEpHandle_t handle);
+// Of calls that wait for others whatever the stream: not between tuttiGroupStart and tuttiGroupEnd.
+Status check_no_group(const char* function);
+// No operation of the group is under way.
+Status check_unused(const char* function, const ExpertGroup& group);
 
 // What may be said of a tensor; by its name in texts.
 class TensorCheck {

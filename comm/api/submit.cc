@@ -56,6 +56,18 @@ Status submit_operation(const Entry& entry, const Order& order,
   return place(entry, order, std::move(operation), stream);
 }
 
+Status run_operation(const Entry& entry, const Order& order, Operation& operation,
+                     tuttiStream_t stream) {
+  TUTTI_TRY(check_stream(entry, stream));
+  if (stream != nullptr) {
+    Result<std::unique_ptr<StreamTicket>> ticket = process()->streams().ticket(stream);
+    if (!ticket.ok()) return ticket.status();
+    operation.ticket = std::move(ticket.value());
+  }
+  entry.comm().enqueue(order, &operation);
+  return entry.comm().wait(operation);
+}
+
 Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_t stream) {
   TUTTI_TRY(check_stream(entry, stream));
   Result<std::unique_ptr<Operation>> operation = entry.comm().make_send(message);

@@ -13,5 +13,8 @@ Status submit_recv(const Entry& entry, const PointToPoint& message, int* source,
 // Any other operation of the communicator, already made.
 Status submit_operation(const Entry& entry, const Order& order,
                         std::unique_ptr<Operation> operation, tuttiStream_t stream);
+// Waits for its end, whatever the stream; it begins after what that holds already.
+Status run_operation(const Entry& entry, const Order& order, Operation& operation,
+                     tuttiStream_t stream);
 
 }  // namespace tutti

@@ -8,6 +8,7 @@
 #include "comm/expert/entries.h"
 #include "comm/expert/expert_schedule.h"
 #include "comm/expert/group_agreement.h"
+#include "comm/expert/handle.h"
 
 namespace tutti {
 
@@ -90,7 +91,7 @@ Result<std::unique_ptr<ExpertGroup>> ExpertGroup::create(Communicator& comm, uin
                                                          const Status& own) {
   std::unique_ptr<ExpertGroup> group(new ExpertGroup(comm, number, config));
   const Status well = own.ok() ? group->set_up() : own;
-  Agreement agreement(comm, group->channels_,
+  Agreement agreement(*group, "creation of an expert group",
                       {{"num_experts", config.placement.num_experts},
                        {"max_tokens_per_rank", config.max_tokens},
                        {"max_topk", config.max_topk},
@@ -103,6 +104,23 @@ Result<std::unique_ptr<ExpertGroup>> ExpertGroup::create(Communicator& comm, uin
   TUTTI_TRY(comm.wait(agreement));
   return group;
 }
+
+Result<Placement> ExpertGroup::other_placement(const int32_t* expert_rank,
+                                               const int32_t* phys_to_log) const {
+  PlacementConfig config = config_.placement;
+  config.expert_rank = expert_rank;
+  config.phys_to_log = phys_to_log;
+  return Placement::make(config);
+}
+
+void ExpertGroup::adopt(Placement placement) {
+  MutexLock lock(comm_.drive_mutex());
+  placement_ = std::move(placement);
+  std::fill(stats_.expert_rows.begin(), stats_.expert_rows.end(), 0);
+  for (ExpertHandle* handle : handles_) handle->forget();
+}
+
+void ExpertGroup::remove(ExpertHandle* handle) { std::erase(handles_, handle); }
 
 Status ExpertGroup::allocate() {
   const size_t bytes = memory_bytes(config_, comm_.nranks());

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "comm/expert/agreement.h"
 #include "comm/expert/group_stats.h"
@@ -15,6 +16,8 @@
 #include "comm/runtime/lane_channels.h"
 
 namespace tutti {
+
+class ExpertHandle;
 
 struct ExpertGroupConfig {
   PlacementConfig placement;
@@ -78,6 +81,16 @@ class ExpertGroup {
   GroupStats& stats() { return stats_; }
   // Tokens of a slice (expert_schedule.h): the same on all ranks, for any type of rows.
   uint32_t slice() const;
+
+  // The same experts elsewhere: as Placement::make() with what the group was created with. None of
+  // the group's memory depends on where they are.
+  Result<Placement> other_placement(const int32_t* expert_rank, const int32_t* phys_to_log) const;
+  // While the group is idle, on all ranks alike: its handles have no routing afterwards.
+  void adopt(Placement placement);
+  // A handle's, for its lifetime.
+  void add(ExpertHandle* handle) { handles_.push_back(handle); }
+  void remove(ExpertHandle* handle);
+
   Order order() const { return {Order::Kind::kExpert, 0, number_}; }
   // Operations that use it. Any thread.
   bool is_idle() const { return users_.load(std::memory_order_acquire) == 0; }
@@ -101,6 +114,7 @@ class ExpertGroup {
   const ExpertGroupConfig config_;
   Placement placement_ = Placement();
   LaneChannels channels_;
+  std::vector<ExpertHandle*> handles_;
   std::atomic<int> users_{0};
   uint64_t sequence_ = 0;
   void* memory_ = nullptr;

@@ -1,7 +1,7 @@
 // ExpertHandle: one routing of a group: what was asked for, and, after Prepare, what goes where.
 //
-// Its tables are one block of memory of a size that depends on the shape alone. Prepare writes
-// them; afterwards they do not change. Threads: as the group's.
+// Its tables are one block of memory, enough for any placement of the group's experts. Prepare
+// writes them; afterwards they do not change. Threads: as the group's.
 #pragma once
 
 #include <atomic>
@@ -19,15 +19,18 @@ namespace tutti {
 
 class ExpertHandle {
  public:
-  static size_t memory_bytes(const ExpertGroup& group, int rank, const ExpertShape& shape);
+  static size_t memory_bytes(const ExpertGroup& group, const ExpertShape& shape);
   // `memory`: memory_bytes() of the caller's, or null. Throws std::bad_alloc.
   ExpertHandle(ExpertGroup& group, const ExpertShape& shape, void* memory);
+  ~ExpertHandle() { group_.remove(this); }
   ExpertHandle(const ExpertHandle&) = delete;
   ExpertHandle& operator=(const ExpertHandle&) = delete;
 
   ExpertGroup& group() { return group_; }
   const ExpertGroup& group_of() const { return group_; }
   const ExpertShape& shape() const { return shape_; }
+  // No routing; tables as the group's placement wants them.
+  void forget();
 
   // Written by Prepare.
   struct Tables {
@@ -69,6 +72,7 @@ class ExpertHandle {
   ExpertGroup& group_;
   const ExpertShape shape_;
   std::unique_ptr<std::byte[]> own_memory_;
+  void* memory_;
 };
 
 // What an operation has of a handle until its end. Thread: as the operation's.

@@ -66,6 +66,8 @@ TEST(ExpertRanks, WeightedDispatchAsTheOracleSays) {
 TEST(ExpertRanks, QuantisedDispatchAsTheOracleSays) { run_seeds(expect_quantised); }
 TEST(ExpertRanks, CombineAsTheOracleSays) { run_seeds(expect_combined); }
 TEST(ExpertRanks, RowsAsTheOracleCounts) { run_seeds(expect_traffic); }
+TEST(ExpertRanks, PlacementsAsTheOracleSays) { run_seeds(expect_placements); }
+TEST(ExpertRanks, RefusalOfAPlacementIsHeardByAll) { expect_placement_refused(run_here); }
 TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
 TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
 

@@ -52,6 +52,10 @@ void expect_quantised(const RunRanks& run, const oracle::Problem& p, uint64_t se
 void expect_weighted(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 void expect_combined(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 
+// A group whose experts move from step to step, with handles in memory of the caller's.
+void expect_placements(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
+void expect_placement_refused(const RunRanks& run);
+
 // One of three ranks is wrong: what each is told, and that what follows is right.
 oracle::Problem refusal_problem();
 void expect_dispatch_refused(const RunRanks& run);

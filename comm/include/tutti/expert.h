@@ -260,8 +260,15 @@ TUTTI_API tuttiResult_t tuttiEpGroupDestroy(tuttiEpGroup_t group);
 TUTTI_API tuttiResult_t tuttiEpGroupMemory(const tuttiEpGroupConfig_t* config, int nranks,
                                            size_t* bytes);
 
-/* `memory`: tuttiEpHandleMemSize bytes, 64-aligned, until the handle is destroyed; NULL: the
- * library's. */
+/* C. Moves the experts: arguments as at creation, for as many experts and ids. Returns once all
+ * ranks agree, whatever the stream; not between tuttiGroupStart and tuttiGroupEnd, and
+ * tuttiInvalidUsage while operations of the group are pending. Its handles have no routing
+ * afterwards, and L may be another; no memory moves. */
+TUTTI_API tuttiResult_t tuttiEpSetPlacement(tuttiEpGroup_t group, const int32_t* expert_rank,
+                                            const int32_t* phys_to_log, tuttiStream_t stream);
+
+/* `memory`: tuttiEpHandleMemSize bytes, which any placement of the experts does with, 64-aligned,
+ * until the handle is destroyed; NULL: the library's. */
 TUTTI_API tuttiResult_t tuttiEpHandleMemSize(tuttiEpGroup_t group,
                                              const tuttiEpHandleConfig_t* config, size_t* bytes);
 TUTTI_API tuttiResult_t tuttiEpHandleCreate(tuttiEpHandle_t* handle, tuttiEpGroup_t group,
@@ -290,7 +297,7 @@ TUTTI_API tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpComb
 /* What the group has done since it was created, or since the last call with reset != 0.
  * peer_wait_ns: [R], how long operations and Prepare could not go on for want of each peer; a wait
  * counts when it is over. expert_rows: [L], assignments that Dispatch has brought to each local
- * expert. Either may be NULL. Operations on streams may be under way: what is not complete is not
+ * expert since they have moved last. Either may be NULL. Operations on streams may be under way: what is not complete is not
  * in it. After a failure, too. */
 TUTTI_API tuttiResult_t tuttiEpGetStats(tuttiEpGroup_t group, tuttiEpStats_t* stats,
                                         uint64_t* peer_wait_ns, int64_t* expert_rows, int reset);
