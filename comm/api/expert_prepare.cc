@@ -199,6 +199,6 @@ tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* 
   const bool by_node =
       tutti::auto_reduce(inner.group_of().placement()) == tutti::ExpertReduce::kNode;
   info->reduce_auto = by_node ? TUTTI_EP_REDUCE_NODE : TUTTI_EP_REDUCE_RANK;
-  info->mask_epoch = 0;
+  info->mask_epoch = inner.mask_epoch;
   return tuttiSuccess;
 }

@@ -55,7 +55,8 @@ Status differs(const char* field, int rank, uint64_t expected, uint64_t got) {
                rank);
 }
 
-Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank) {
+// `weights`: whether those of both ranks count.
+Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank, bool weights) {
   struct Field {
     const char* name;
     uint64_t expected, got;
@@ -69,9 +70,10 @@ Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank) {
       Field{"keep", mine.keep, theirs.keep},
       Field{"pad_to_capacity", mine.pad_to_capacity, theirs.pad_to_capacity},
       Field{"slab_rows", mine.zone_rows, theirs.zone_rows},
+      Field{"mask epoch", mine.mask_epoch, theirs.mask_epoch},
       // Of no tokens there are no weights to give.
       Field{"topk_weight given",
-            mine.tokens > 0 && theirs.tokens > 0 ? mine.weighted : theirs.weighted,
+            weights && mine.tokens > 0 && theirs.tokens > 0 ? mine.weighted : theirs.weighted,
             theirs.weighted},
   };
   for (const Field& f : fields) {
@@ -129,22 +131,25 @@ uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, co
   return rows;
 }
 
-Status check_headers(const AllCounts& all, int rank, const Status& own) {
-  if (!own.ok()) return own;
+Status check_headers(const AllCounts& all, std::span<const uint8_t> masked, int rank,
+                     const Status& own) {
+  if (!own.ok() && !is_masked(masked, rank)) return own;
   for (int r = 0; r < all.nranks(); ++r) {
     const uint32_t code = all.of(r).header().code;
-    if (code == 0) continue;
+    if (code == 0 || is_masked(masked, r)) continue;
     return error(Code::kRemoteError, "rank %d: Prepare has failed there: %s", r,
                  code_name(static_cast<Code>(code)));
   }
   for (int r = 0; r < all.nranks(); ++r) {
-    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r));
+    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r,
+                      !is_masked(masked, rank) && !is_masked(masked, r)));
   }
   return Status();
 }
 
-bool is_weighted(const AllCounts& all, int rank) {
+bool is_weighted(const AllCounts& all, std::span<const uint8_t> masked, int rank) {
   for (int r = 0; r < all.nranks(); ++r) {
+    if (is_masked(masked, r)) continue;
     if (all.of(r).header().tokens > 0) return all.of(r).header().weighted != 0;
   }
   return all.of(rank).header().weighted != 0;
@@ -152,9 +157,9 @@ bool is_weighted(const AllCounts& all, int rank) {
 
 Status check_room(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
                   std::span<const uint8_t> masked, int rank) {
-  TUTTI_TRY(room_at(shape, placement, all, rank));
+  if (!is_masked(masked, rank)) TUTTI_TRY(room_at(shape, placement, all, rank));
   for (int r = 0; r < all.nranks(); ++r) {
-    if (!masked.empty() && masked[static_cast<size_t>(r)] != 0) continue;
+    if (is_masked(masked, r)) continue;
     const Status there = room_at(shape, placement, all, r);
     if (!there.ok()) return error(Code::kRemoteError, "%s", there.text().c_str());
   }

@@ -11,6 +11,11 @@
 
 namespace tutti {
 
+// By rank; empty for none.
+inline bool is_masked(std::span<const uint8_t> masked, int rank) {
+  return !masked.empty() && masked[static_cast<size_t>(rank)] != 0;
+}
+
 // Plain data, moved as it is.
 struct ExpertHeader {
   uint32_t code = 0;  // a Code: what this rank has found wrong with its own arguments
@@ -83,10 +88,11 @@ uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, co
 // Whether every rank's own arguments were right and what the ranks called fits together. A rank's
 // own fault: kRemoteError on the others (`own`: this rank's text for its own), and nothing else is
 // said of a call that was not read to its end; what differs: kInvalidArgument on all ranks, naming
-// rank and field.
-Status check_headers(const AllCounts& all, int rank, const Status& own);
+// rank and field. The faults and weights of masked ranks do not count (masks.h).
+Status check_headers(const AllCounts& all, std::span<const uint8_t> masked, int rank,
+                     const Status& own);
 // Whether there are weights, for ranks without tokens, too.
-bool is_weighted(const AllCounts& all, int rank);
+bool is_weighted(const AllCounts& all, std::span<const uint8_t> masked, int rank);
 // Whether every rank has room for what comes: kInvalidArgument on those that have not, kRemoteError
 // on the others. Masked ranks receive nothing. The first rank in order counts, and oneself before
 // that.

@@ -11,6 +11,7 @@
 
 #include "comm/expert/agreement.h"
 #include "comm/expert/group_stats.h"
+#include "comm/expert/masks.h"
 #include "comm/expert/placement.h"
 #include "comm/runtime/communicator.h"
 #include "comm/runtime/lane_channels.h"
@@ -75,6 +76,7 @@ class ExpertGroup {
   const ExpertGroupConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }
   LaneChannels& channels() { return channels_; }
+  ExpertMasks& masks() { return masks_; }
   const PrepareMemory& prepare_memory() const { return prepare_; }
   const ScratchMemory& scratch() const { return scratch_; }
   Runner& runner() { return runner_; }
@@ -104,6 +106,7 @@ class ExpertGroup {
       : comm_(comm),
         number_(number),
         config_(config),
+        masks_(comm.nranks()),
         channels_(comm.transport(), comm.id(), Plane::kExpert, number, comm.parts().peers),
         runner_(comm.transport().capabilities()) {}
   Status set_up();
@@ -113,6 +116,7 @@ class ExpertGroup {
   const uint32_t number_;
   const ExpertGroupConfig config_;
   Placement placement_ = Placement();
+  ExpertMasks masks_;
   LaneChannels channels_;
   std::vector<ExpertHandle*> handles_;
   std::atomic<int> users_{0};

@@ -102,6 +102,7 @@ void ExpertHandle::forget() {
   weighted = false;
   dropped = 0;
   rows_needed = 0;
+  mask_epoch = 0;
   prepared = false;
 }
 

@@ -52,7 +52,8 @@ class ExpertHandle {
   uint64_t dropped = 0;
   uint64_t rows_needed = 0;
   bool prepared = false;
-  uint64_t routing = 0;  // number of the last Prepare among the operations of the group
+  uint64_t mask_epoch = 0;  // of the group at the last Prepare
+  uint64_t routing = 0;     // number of the last Prepare among the operations of the group
 
   // Operations that use the tables, queued ones included. Any thread.
   int busy() const { return busy_.load(std::memory_order_acquire); }

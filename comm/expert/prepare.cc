@@ -12,6 +12,7 @@ PrepareOperation::PrepareOperation(ExpertHandle& handle, PrepareCall call)
     : handle_(handle),
       use_(handle),
       call_(std::move(call)),
+      proposed_(handle.group().masks().proposed().masked),
       exchange_(handle.group().comm(), handle.group().channels()) {}
 
 std::string PrepareOperation::describe() const {
@@ -38,6 +39,9 @@ Status PrepareOperation::begin() {
   sequence_ = handle_.group().next_sequence();
   handle_.prepared = false;
   handle_.routing = sequence_;
+  ExpertMasks::View masks = handle_.group().masks().agreed();
+  masked_ = std::move(masks.masked);
+  handle_.mask_epoch = masks.epoch;
   route();
   return gather();
 }
@@ -63,22 +67,27 @@ void PrepareOperation::route() {
                 shape.topk * sizeof(float));
   }
   const std::span<int32_t> experts = t.experts.first(own);
-  if (call_.own.ok()) {
-    call_.own = resolve_experts(call_.ids, placement, comm().rank(), {}, experts);
+  own_ = call_.own;
+  if (own_.ok() && !is_left_out()) {
+    own_ = resolve_experts(call_.ids, placement, comm().rank(), masked_, experts);
   }
-  if (!call_.own.ok()) std::fill(experts.begin(), experts.end(), kNoExpert);
+  if (!own_.ok() || is_left_out()) std::fill(experts.begin(), experts.end(), kNoExpert);
   count();
   const std::span<uint32_t> counts = mine().assignments();
   std::copy(counts.begin(), counts.end(), memory.wanted);
-  if (shape.cap == ExpertCap::kExpertPerSource) {
+  if (shape.cap == ExpertCap::kExpertPerSource && !is_left_out()) {
     handle_.dropped =
         drop_per_source(shape.capacity, shape.keep, t.weights.first(own), {memory.order, own},
                         {memory.used, placement.num_experts()}, experts);
     count();
   }
-  ExpertHeader header = header_of(shape, handle_.tokens, handle_.weighted, call_.own.code());
+  ExpertHeader header = header_of(shape, handle_.tokens, handle_.weighted, own_.code());
   header.most_rows = std::min(header.most_rows, call_.row_room);
+  header.mask_epoch = handle_.mask_epoch;
   mine().header() = header;
+  const std::span<uint8_t> masked = mine().masked();
+  std::fill(masked.begin(), masked.end(), 0);
+  std::copy(proposed_.begin(), proposed_.end(), masked.begin());
 }
 
 void PrepareOperation::count() {
@@ -126,9 +135,9 @@ Status PrepareOperation::go_on() {
   stats().sent.add(traffic_of(exchange_.plan(), handle_.group().placement(), comm().rank()));
   switch (stage_) {
     case Stage::kCounts:
-      outcome_ = check_headers(all(), comm().rank(), call_.own);
-      if (!outcome_.ok()) break;
-      handle_.weighted = is_weighted(all(), comm().rank());
+      agree_on_masks();
+      if (!accepts(check_headers(all(), masked_, comm().rank(), own_))) break;
+      handle_.weighted = is_weighted(all(), masked_, comm().rank());
       if (drop()) {
         stage_ = Stage::kCountsAgain;
         return gather();
@@ -138,7 +147,6 @@ Status PrepareOperation::go_on() {
       return judge();
     case Stage::kRouted:
       TUTTI_TRY(take_routed());
-      handle_.prepared = true;
       stats().dropped += handle_.dropped;
       break;
     case Stage::kDone:
@@ -192,9 +200,9 @@ void PrepareOperation::cut_counts() {
 
 Status PrepareOperation::judge() {
   const Placement& placement = handle_.group().placement();
-  handle_.rows_needed = rows_needed_at(handle_.shape(), placement, all(), comm().rank());
-  outcome_ = check_room(handle_.shape(), placement, all(), {}, comm().rank());
-  if (outcome_.ok()) {
+  handle_.rows_needed =
+      is_left_out() ? 0 : rows_needed_at(handle_.shape(), placement, all(), comm().rank());
+  if (accepts(check_room(handle_.shape(), placement, all(), masked_, comm().rank()))) {
     stage_ = Stage::kRouted;
     return exchange_routed();
   }

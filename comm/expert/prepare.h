@@ -1,14 +1,16 @@
 // PrepareOperation: the ranks of a group agree on one routing.
 //
 //   route      ids to experts; what a capacity per source drops; counts
-//   counts     all-gather of ExpertCounts; then every rank knows whether all is well
+//   counts     all-gather of ExpertCounts; then every rank knows whether all is well, and who is
+//              masked: their assignments and those to them are as though their ids were negative
 //   dropping   what capacities over all sources drop, from the counts of lower ranks; where the
 //              counts that are left do not follow from the first ones, they are gathered again
 //   routed     each rank tells each other one its assignments there, and how many it had wanted
 //   layout     rows, and what the caller asked to know
 //
 // A refusal (outcome()) is the same on all ranks but for its words, comes before anything is moved,
-// and leaves the group as it was.
+// and leaves the group as it was. A masked rank exchanges what the others do, for it is to know as
+// much as they, and is refused nothing but what is wrong with its own arguments.
 #pragma once
 
 #include <string>
@@ -67,6 +69,10 @@ class PrepareOperation final : public Operation {
   void route();
   void count();
   Status gather();
+  bool is_left_out() const;
+  void agree_on_masks();
+  bool accepts(const Status& verdict);
+  void take_nothing();
   // What to do when the stage's exchange is over. Not ok: the communicator ends.
   Status go_on();
   bool drop();
@@ -75,12 +81,16 @@ class PrepareOperation final : public Operation {
   size_t told_of_mates(int source, int rank) const;
   Status exchange_routed();
   Status take_routed();
+  void finish_routing();
   void write_info() const;
   void write_rows_info() const;
 
   ExpertHandle& handle_;
   HandleUse use_;
   PrepareCall call_;
+  const std::vector<uint8_t> proposed_;  // masks, by this rank at the call
+  std::vector<uint8_t> masked_;          // by all; empty for none
+  Status own_;                           // what is wrong with this rank's part
   Exchange exchange_;
   WaitClock waits_;
   Stage stage_ = Stage::kCounts;

@@ -106,11 +106,23 @@ Status PrepareOperation::take_routed() {
     TUTTI_TRY(take_entries(placement, comm().rank(), s, t.arrivals, in, &t.arrival_entries));
     in += told_of_mates(s, comm().rank());
   }
-  lay_out(handle_.shape(), placement.nranks(), t.arrivals, &t.rows);
+  if (is_left_out()) {
+    lay_out_nothing(&t.rows);
+  } else {
+    lay_out(handle_.shape(), placement.nranks(), t.arrivals, &t.rows);
+  }
   TUTTI_TRY(check_told(placement, all(), comm().rank(), t.arrivals, t.rows));
+  finish_routing();
+  return Status();
+}
+
+void PrepareOperation::finish_routing() {
+  const ExpertHandle::Tables& t = handle_.tables;
   handle_.rows_needed = t.rows.num_rows;
   write_info();
-  return Status();
+  // Of a masked rank nobody has heard what was wrong with its arguments.
+  outcome_ = call_.own;
+  handle_.prepared = outcome_.ok();
 }
 
 void PrepareOperation::write_info() const {

@@ -61,4 +61,10 @@ void lay_out(const ExpertShape& shape, int nranks, const Arrivals& arrivals, Row
   }
 }
 
+void lay_out_nothing(RowsOfArrivals* out) {
+  std::fill(out->count.begin(), out->count.end(), 0);
+  std::fill(out->offset.begin(), out->offset.end(), 0);
+  out->num_rows = 0;
+}
+
 }  // namespace tutti

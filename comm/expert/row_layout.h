@@ -30,5 +30,7 @@ uint64_t rows_needed(const ExpertShape& shape, int nranks, std::span<const uint3
 
 // By (source, token), by (local expert, source, token, k), or [source, rank of the token].
 void lay_out(const ExpertShape& shape, int nranks, const Arrivals& arrivals, RowsOfArrivals* out);
+// No rows at all, not even those that a layout always has: a masked rank.
+void lay_out_nothing(RowsOfArrivals* out);
 
 }  // namespace tutti

@@ -63,9 +63,12 @@ inline tuttiEpHandleConfig_t ep_handle_config(const oracle::Problem& p) {
   return c;
 }
 
-// A tensor with a row for each row of the layout; `rows` of them where the layout does not say.
+// A tensor with a row for each row of the layout; `rows` of them where the layout does not say. A
+// masked rank has none, though its layout has a shape: no data lie anywhere.
 inline tuttiEpTensor_t ep_rows(const oracle::Problem& p, int64_t local, const void* data,
                                tuttiDataType_t dtype, int64_t rows, int64_t last) {
+  static const uint8_t kNowhere = 0;
+  if (data == nullptr) data = &kNowhere;
   if (p.layout == oracle::Layout::kExpertSlab) {
     return ep_tensor(data, dtype, {local, oracle::zone_capacity(p), last});
   }
@@ -95,6 +98,10 @@ class EpRank {
     group_config.algo = algo;
     created = tuttiEpGroupCreate(&group, comm, &group_config);
     if (created != tuttiSuccess) return;
+    // Each masked rank is proposed by another one.
+    for (int r = 0; r < p.nranks(); ++r) {
+      if (p.is_masked(r) && value == (r + 1) % p.nranks()) tuttiEpMaskSet(group, r, 1);
+    }
     const tuttiEpHandleConfig_t handle_config = ep_handle_config(p);
     created = tuttiEpHandleCreate(&handle, group, &handle_config, nullptr);
   }

@@ -68,6 +68,9 @@ TEST(ExpertRanks, CombineAsTheOracleSays) { run_seeds(expect_combined); }
 TEST(ExpertRanks, RowsAsTheOracleCounts) { run_seeds(expect_traffic); }
 TEST(ExpertRanks, PlacementsAsTheOracleSays) { run_seeds(expect_placements); }
 TEST(ExpertRanks, RefusalOfAPlacementIsHeardByAll) { expect_placement_refused(run_here); }
+TEST(ExpertRanks, MasksAreAgreedOn) { expect_masks_agreed(run_here); }
+TEST(ExpertRanks, AMaskedRankIsAlone) { expect_masked_rank_is_alone(run_here); }
+TEST(ExpertRanks, AMaskedRankIsReadmitted) { expect_readmitted(run_here); }
 TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
 TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
 

@@ -52,13 +52,7 @@ RowMap random_map(const oracle::Problem& p, oracle::Random& random) {
 
 tuttiEpTensor_t RowMaps::rows_tensor(const void* data, tuttiDataType_t dtype, int64_t last) const {
   const auto local = static_cast<int64_t>(layout_.expert_count.size());
-  if (p_.layout == oracle::Layout::kExpertSlab) {
-    return ep_tensor(data, dtype, {local, oracle::zone_capacity(p_), last});
-  }
-  if (p_.layout == oracle::Layout::kRankMajor) {
-    return ep_tensor(data, dtype, {p_.nranks(), p_.max_tokens, last});
-  }
-  return ep_tensor(data, dtype, {layout_.rows, last});
+  return ep_rows(p_, local, data, dtype, layout_.rows, last);
 }
 
 Bytes RowMaps::dispatch(const Bytes& x, const RowMap& map) const {

@@ -49,9 +49,7 @@ class Area {
 }  // namespace
 
 Problem rows_problem(uint64_t seed) {
-  oracle::Limits limits = oracle::small_limits();
-  limits.masks = false;
-  Problem p = oracle::random_problem(seed, limits);
+  Problem p = oracle::random_problem(seed, oracle::small_limits());
   if (p.layout == oracle::Layout::kExpertSlab) {
     p.slab_rows = p.nranks() * p.max_tokens * p.topk;
   }

@@ -56,6 +56,11 @@ void expect_combined(const RunRanks& run, const oracle::Problem& p, uint64_t see
 void expect_placements(const RunRanks& run, const oracle::Problem& p, uint64_t seed);
 void expect_placement_refused(const RunRanks& run);
 
+// Three ranks agree on who is masked, and readmit; what handles and masked ranks have of it.
+void expect_masks_agreed(const RunRanks& run);
+void expect_masked_rank_is_alone(const RunRanks& run);
+void expect_readmitted(const RunRanks& run);
+
 // One of three ranks is wrong: what each is told, and that what follows is right.
 oracle::Problem refusal_problem();
 void expect_dispatch_refused(const RunRanks& run);

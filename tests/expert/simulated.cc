@@ -49,7 +49,7 @@ Simulated::Simulated(const oracle::Problem& problem)
   bool well = true;
   for (int r = 0; r < nranks; ++r) {
     SimulatedRank& me = ranks[static_cast<size_t>(r)];
-    me.verdict = check_headers(counts(), r, me.own);
+    me.verdict = check_headers(counts(), problem_.masked, r, me.own);
     well = well && me.verdict.ok();
   }
   if (!well) return;

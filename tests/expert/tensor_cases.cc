@@ -54,14 +54,10 @@ struct Buffer {
 
 tuttiEpTensor_t rows_tensor(const Problem& p, const oracle::RankLayout& layout,
                             const Buffer& buffer, tuttiDataType_t dtype, int64_t last) {
-  if (p.layout == oracle::Layout::kExpertSlab) {
-    const auto local = static_cast<int64_t>(layout.expert_count.size());
-    return buffer.tensor(dtype, {local, oracle::zone_capacity(p), last});
-  }
-  if (p.layout == oracle::Layout::kRankMajor) {
-    return buffer.tensor(dtype, {p.nranks(), p.max_tokens, last});
-  }
-  return buffer.tensor(dtype, {layout.rows, last});
+  const auto local = static_cast<int64_t>(layout.expert_count.size());
+  tuttiEpTensor_t t = ep_rows(p, local, buffer.bytes.data(), dtype, layout.rows, last);
+  t.row_stride_bytes = static_cast<int64_t>(buffer.stride);
+  return t;
 }
 
 std::vector<Bytes> random_bytes(const Problem& p, size_t row_bytes, oracle::Random& random) {

@@ -62,7 +62,7 @@ void check_refusal(const Status& status) {
 
 // Whether `all` goes through, as Prepare looks at it.
 bool is_agreed(const Group& g, const AllCounts& all) {
-  const Status checks[] = {check_headers(all, g.rank, Status()),
+  const Status checks[] = {check_headers(all, {}, g.rank, Status()),
                            check_room(g.shape, g.placement, all, {}, g.rank),
                            check_announced(g.shape, g.placement, all, g.rank)};
   for (const Status& status : checks) {

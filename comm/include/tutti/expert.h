@@ -187,7 +187,7 @@ typedef struct {
   int64_t dropped;     /* assignments of this rank that a capacity dropped */
   tuttiEpAlgo_t algo;
   tuttiEpReduce_t reduce_auto;
-  uint64_t mask_epoch;
+  uint64_t mask_epoch; /* of the masks that its Prepare went by (tuttiEpMaskGet) */
 } tuttiEpHandleInfo_t;
 
 typedef struct {
@@ -266,6 +266,20 @@ TUTTI_API tuttiResult_t tuttiEpGroupMemory(const tuttiEpGroupConfig_t* config, i
  * afterwards, and L may be another; no memory moves. */
 TUTTI_API tuttiResult_t tuttiEpSetPlacement(tuttiEpGroup_t group, const int32_t* expert_rank,
                                             const int32_t* phys_to_log, tuttiStream_t stream);
+
+/* Proposes to mask a rank of the group, any, or takes that back (`masked` 0). The next Prepare that
+ * is called masks whom any rank has proposed, on all ranks alike, a refused one too: from then on
+ * an assignment of that rank, or to an expert there, is as though its id were negative. A masked
+ * rank keeps calling what is collective, but nothing comes to it (N = 0 in every layout) and
+ * nothing goes out; its routing is not looked at. What all have agreed on only tuttiEpReadmit takes
+ * back: tuttiInvalidUsage. Any thread. */
+TUTTI_API tuttiResult_t tuttiEpMaskSet(tuttiEpGroup_t group, int rank, int masked);
+/* masked [R] or NULL: 1 for ranks that are masked or that this rank has proposed. epoch or NULL:
+ * how often masks have changed on all ranks. Any thread. */
+TUTTI_API tuttiResult_t tuttiEpMaskGet(tuttiEpGroup_t group, uint8_t* masked, uint64_t* epoch);
+/* C, the masked rank included. It takes part again from the next Prepare on; no rank has it
+ * proposed any more. Returns, and is refused, as tuttiEpSetPlacement. */
+TUTTI_API tuttiResult_t tuttiEpReadmit(tuttiEpGroup_t group, int rank, tuttiStream_t stream);
 
 /* `memory`: tuttiEpHandleMemSize bytes, which any placement of the experts does with, 64-aligned,
  * until the handle is destroyed; NULL: the library's. */
