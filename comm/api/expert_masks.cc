@@ -1,4 +1,4 @@
-// Masks of expert groups: proposed, asked for, and taken back.
+// Masks of expert groups: proposed, asked for, and taken back; and whom failures are down to.
 #include "comm/api/expert_state.h"
 #include "comm/api/request.h"
 #include "comm/api/submit.h"
@@ -73,4 +73,13 @@ tuttiResult_t tuttiEpReadmit(tuttiEpGroup_t group, int rank, tuttiStream_t strea
     if (agreed.ok()) inner.masks().readmit(rank);
     return report(agreed);
   });
+}
+
+tuttiResult_t tuttiEpGetAsyncError(tuttiEpGroup_t group, tuttiResult_t* async, int* rank) {
+  const Status ok = tutti::check_group("tuttiEpGetAsyncError", group);
+  if (!ok.ok()) return report(ok);
+  const tutti::GroupFailures::Failure failure = group->group->async_error();
+  if (async != nullptr) *async = static_cast<tuttiResult_t>(failure.code);
+  if (rank != nullptr) *rank = failure.rank;
+  return tuttiSuccess;
 }

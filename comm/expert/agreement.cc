@@ -132,15 +132,18 @@ uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, co
 }
 
 Status check_headers(const AllCounts& all, std::span<const uint8_t> masked, int rank,
-                     const Status& own) {
+                     const Status& own, int* culprit) {
+  *culprit = rank;
   if (!own.ok() && !is_masked(masked, rank)) return own;
   for (int r = 0; r < all.nranks(); ++r) {
     const uint32_t code = all.of(r).header().code;
     if (code == 0 || is_masked(masked, r)) continue;
+    *culprit = r;
     return error(Code::kRemoteError, "rank %d: Prepare has failed there: %s", r,
                  code_name(static_cast<Code>(code)));
   }
   for (int r = 0; r < all.nranks(); ++r) {
+    *culprit = r;
     TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r,
                       !is_masked(masked, rank) && !is_masked(masked, r)));
   }
@@ -156,10 +159,12 @@ bool is_weighted(const AllCounts& all, std::span<const uint8_t> masked, int rank
 }
 
 Status check_room(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
-                  std::span<const uint8_t> masked, int rank) {
+                  std::span<const uint8_t> masked, int rank, int* culprit) {
+  *culprit = rank;
   if (!is_masked(masked, rank)) TUTTI_TRY(room_at(shape, placement, all, rank));
   for (int r = 0; r < all.nranks(); ++r) {
     if (is_masked(masked, r)) continue;
+    *culprit = r;
     const Status there = room_at(shape, placement, all, r);
     if (!there.ok()) return error(Code::kRemoteError, "%s", there.text().c_str());
   }

@@ -88,15 +88,16 @@ uint64_t rows_needed_at(const ExpertShape& shape, const Placement& placement, co
 // Whether every rank's own arguments were right and what the ranks called fits together. A rank's
 // own fault: kRemoteError on the others (`own`: this rank's text for its own), and nothing else is
 // said of a call that was not read to its end; what differs: kInvalidArgument on all ranks, naming
-// rank and field. The faults and weights of masked ranks do not count (masks.h).
+// rank and field. The faults and weights of masked ranks do not count (masks.h). `culprit`, when
+// not ok: the rank that is named.
 Status check_headers(const AllCounts& all, std::span<const uint8_t> masked, int rank,
-                     const Status& own);
+                     const Status& own, int* culprit);
 // Whether there are weights, for ranks without tokens, too.
 bool is_weighted(const AllCounts& all, std::span<const uint8_t> masked, int rank);
 // Whether every rank has room for what comes: kInvalidArgument on those that have not, kRemoteError
 // on the others. Masked ranks receive nothing. The first rank in order counts, and oneself before
 // that.
 Status check_room(const ExpertShape& shape, const Placement& placement, const AllCounts& all,
-                  std::span<const uint8_t> masked, int rank);
+                  std::span<const uint8_t> masked, int rank, int* culprit);
 
 }  // namespace tutti

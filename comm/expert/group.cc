@@ -120,6 +120,14 @@ void ExpertGroup::adopt(Placement placement) {
   for (ExpertHandle* handle : handles_) handle->forget();
 }
 
+GroupFailures::Failure ExpertGroup::async_error() {
+  const GroupFailures::Failure refused = failures_.take();
+  if (refused.code != Code::kOk) return refused;
+  const Status ended = comm_.error();
+  if (ended.ok()) return {};
+  return {ended.code(), comm_.culprit()};
+}
+
 void ExpertGroup::remove(ExpertHandle* handle) { std::erase(handles_, handle); }
 
 Status ExpertGroup::allocate() {

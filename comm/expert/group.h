@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/expert/agreement.h"
+#include "comm/expert/failures.h"
 #include "comm/expert/group_stats.h"
 #include "comm/expert/masks.h"
 #include "comm/expert/placement.h"
@@ -77,6 +78,9 @@ class ExpertGroup {
   const Placement& placement() const { return placement_; }
   LaneChannels& channels() { return channels_; }
   ExpertMasks& masks() { return masks_; }
+  GroupFailures& failures() { return failures_; }
+  // What failures() has, or what has ended the communicator. Any thread.
+  GroupFailures::Failure async_error();
   const PrepareMemory& prepare_memory() const { return prepare_; }
   const ScratchMemory& scratch() const { return scratch_; }
   Runner& runner() { return runner_; }
@@ -117,6 +121,7 @@ class ExpertGroup {
   const ExpertGroupConfig config_;
   Placement placement_ = Placement();
   ExpertMasks masks_;
+  GroupFailures failures_;
   LaneChannels channels_;
   std::vector<ExpertHandle*> handles_;
   std::atomic<int> users_{0};

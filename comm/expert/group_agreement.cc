@@ -26,6 +26,10 @@ Status Agreement::begin() {
       comm_.header(group_.next_sequence(), hash64(what_, std::strlen(what_))));
 }
 
+int Agreement::culprit() const {
+  return culprit_ >= 0 ? culprit_ : group_.channels().failed_peer();
+}
+
 Operation::Progress Agreement::advance() {
   switch (exchange_.advance()) {
     case Execution::State::kBlocked:
@@ -34,6 +38,7 @@ Operation::Progress Agreement::advance() {
       outcome_ = judge();
       return Progress::kDone;
     case Execution::State::kMismatch:
+      culprit_ = exchange_.execution().surprise().peer;
       failure_ =
           error(Code::kMismatch, "%s: %s: rank %d called something else of this group",
                 comm_.who().c_str(), describe().c_str(), exchange_.execution().surprise().peer);

@@ -28,6 +28,7 @@ class Agreement final : public Operation {
   Status failure() const override { return failure_; }
   Status health(int* peer) const override { return exchange_.execution().health(peer); }
   int waiting_for() const override { return exchange_.execution().waiting_for(); }
+  int culprit() const override;
   std::string describe() const override { return what_; }
   Status outcome() const override { return outcome_; }
 
@@ -41,6 +42,7 @@ class Agreement final : public Operation {
   Exchange exchange_;
   std::vector<uint64_t> mine_;
   std::vector<uint64_t> all_;
+  int culprit_ = -1;
   Status failure_;
   Status outcome_;
 };

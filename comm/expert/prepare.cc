@@ -49,6 +49,7 @@ Status PrepareOperation::begin() {
 void PrepareOperation::let_go() {
   waits_.stop(&stats());
   if (begun && result.code() == Code::kTimeout) ++stats().timeouts;
+  if (ticket && !outcome_.ok()) handle_.group().failures().note({outcome_.code(), culprit_});
   use_.end();
 }
 
@@ -116,6 +117,7 @@ Operation::Progress PrepareOperation::advance() {
         failure_ = exchange_.execution().failure();
         return Progress::kFailed;
       case Execution::State::kMismatch:
+        culprit_ = exchange_.execution().surprise().peer;
         failure_ =
             error(Code::kMismatch, "%s: %s: rank %d called something else of this group",
                   comm().who().c_str(), describe().c_str(), exchange_.execution().surprise().peer);
@@ -136,7 +138,7 @@ Status PrepareOperation::go_on() {
   switch (stage_) {
     case Stage::kCounts:
       agree_on_masks();
-      if (!accepts(check_headers(all(), masked_, comm().rank(), own_))) break;
+      if (!accepts(check_headers(all(), masked_, comm().rank(), own_, &culprit_))) break;
       handle_.weighted = is_weighted(all(), masked_, comm().rank());
       if (drop()) {
         stage_ = Stage::kCountsAgain;
@@ -202,7 +204,7 @@ Status PrepareOperation::judge() {
   const Placement& placement = handle_.group().placement();
   handle_.rows_needed =
       is_left_out() ? 0 : rows_needed_at(handle_.shape(), placement, all(), comm().rank());
-  if (accepts(check_room(handle_.shape(), placement, all(), masked_, comm().rank()))) {
+  if (accepts(check_room(handle_.shape(), placement, all(), masked_, comm().rank(), &culprit_))) {
     stage_ = Stage::kRouted;
     return exchange_routed();
   }

@@ -54,6 +54,9 @@ class PrepareOperation final : public Operation {
   Status failure() const override { return failure_; }
   Status health(int* peer) const override { return exchange_.execution().health(peer); }
   int waiting_for() const override { return exchange_.execution().waiting_for(); }
+  int culprit() const override {
+    return culprit_ >= 0 ? culprit_ : handle_.group().channels().failed_peer();
+  }
   std::string describe() const override;
   Status outcome() const override { return outcome_; }
   void let_go() override;
@@ -95,6 +98,7 @@ class PrepareOperation final : public Operation {
   WaitClock waits_;
   Stage stage_ = Stage::kCounts;
   uint64_t sequence_ = 0;
+  int culprit_ = -1;
   Status failure_;
   Status outcome_;
 };

@@ -122,6 +122,7 @@ void PrepareOperation::finish_routing() {
   write_info();
   // Of a masked rank nobody has heard what was wrong with its arguments.
   outcome_ = call_.own;
+  culprit_ = comm().rank();
   handle_.prepared = outcome_.ok();
 }
 

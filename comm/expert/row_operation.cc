@@ -52,12 +52,14 @@ Status RowOperation::begin() {
   ExpertGroup::Runner& runner = handle_.group().runner();
   sequence_ = handle_.group().next_sequence();
   if (!handle_.prepared) {
+    culprit_ = comm().rank();
     outcome_ = error(Code::kInvalidUsage, "%s: %s: the handle has no routing: Prepare first",
                      comm().who().c_str(), name_);
     return Status();
   }
   outcome_ = check();
   const bool refused = !outcome_.ok();
+  if (refused) culprit_ = comm().rank();
   build(refused, &runner.schedule);
   TUTTI_TRY(runner.plan.bind_rows(runner.schedule,
                                   refused ? layout_of_nothing(runner.schedule) : layout(),
@@ -100,6 +102,7 @@ void RowOperation::let_go() {
   GroupStats& stats = handle_.group().stats();
   waits_.stop(&stats);
   if (begun && result.code() == Code::kTimeout) ++stats.timeouts;
+  if (ticket && !outcome_.ok()) handle_.group().failures().note({outcome_.code(), culprit_});
   if (begun_ && result.ok()) {
     const ExpertGroup::Runner& runner = handle_.group().runner();
     stats.sent.add(traffic_of(runner.plan, handle_.group().placement(), comm().rank()));
@@ -120,11 +123,15 @@ Operation::Progress RowOperation::advance() {
   comm().count_steps(execution.steps_run() - before);
   switch (state) {
     case Execution::State::kDone:
-      if (outcome_.ok()) outcome_ = heard();
+      if (outcome_.ok()) {
+        outcome_ = heard();
+        culprit_ = execution.refusal().peer;
+      }
       return Progress::kDone;
     case Execution::State::kBlocked:
       return Progress::kBlocked;
     case Execution::State::kMismatch:
+      culprit_ = execution.surprise().peer;
       failure_ = error(Code::kMismatch,
                        "%s: expected %s on all ranks, with the same routing; rank %d called "
                        "something else",

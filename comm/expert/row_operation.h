@@ -51,6 +51,9 @@ class RowOperation : public Operation {
   Status failure() const override { return failure_; }
   Status health(int* peer) const override { return execution().health(peer); }
   int waiting_for() const override { return execution().waiting_for(); }
+  int culprit() const override {
+    return culprit_ >= 0 ? culprit_ : handle_.group().channels().failed_peer();
+  }
   std::string describe() const override;
   Status outcome() const override { return outcome_; }
   void let_go() override;
@@ -85,6 +88,7 @@ class RowOperation : public Operation {
   uint64_t sequence_ = 0;
   bool begun_ = false;  // there is something to run
   WaitClock waits_;
+  int culprit_ = -1;
   Status failure_;
   Status outcome_;
 };

@@ -255,7 +255,7 @@ void Communicator::poll() {
   transport().progress();
   Operation* failed = sequencer_.advance();
   count_pending();
-  if (failed != nullptr) end(failed->why_failed(), true);
+  if (failed != nullptr) end(failed->why_failed(), true, failed->culprit());
 }
 
 }  // namespace tutti

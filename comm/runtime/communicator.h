@@ -128,6 +128,10 @@ class Communicator final : public Pollable {
   // that the transport may still touch (Transport::still_lent) at this moment.
   Status error() const;
 
+  // After error() has told something: the rank that was waited for in vain, or else the one that
+  // has told of a failure; -1: none. Any thread.
+  int culprit() const;
+
   // Creations of other communicators that still need this one.
   std::atomic<int> creations{0};
 
@@ -152,7 +156,7 @@ class Communicator final : public Pollable {
   std::string who() const;  // "rank 2 of 4"
 
  private:
-  void end(const Status& why, bool tell_peers) TUTTI_REQUIRES(drive_mutex_);
+  void end(const Status& why, bool tell_peers, int culprit = -1) TUTTI_REQUIRES(drive_mutex_);
   void end_if_stuck(Operation& operation, const Status& why, int peer) TUTTI_REQUIRES(drive_mutex_);
   // Whether to wait a little longer for what `rank`, whose channel has ended, has to say of it.
   bool explanation_may_come(int rank) TUTTI_REQUIRES(drive_mutex_);
@@ -165,6 +169,7 @@ class Communicator final : public Pollable {
   // The earliest remembered call that another rank made differently; ok when there is none.
   Status disagreement() const;
   Status from_peer(const Failure& failure) const;
+  int culprit_of(const Failure& failure) TUTTI_REQUIRES(drive_mutex_);
   Status drain();
   uint64_t steps_run() const { return execution_.steps_run() + other_steps_; }
   Status wait_locked(Operation& operation) TUTTI_REQUIRES(drive_mutex_);
@@ -198,6 +203,7 @@ class Communicator final : public Pollable {
   std::atomic<bool> ended_{false};  // release after ended_why_; pairs with acquire in error()
   mutable Mutex ended_mutex_;
   Status ended_why_ TUTTI_GUARDED_BY(ended_mutex_);
+  int culprit_ TUTTI_GUARDED_BY(ended_mutex_) = -1;
 };
 
 }  // namespace tutti

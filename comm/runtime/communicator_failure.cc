@@ -23,7 +23,9 @@ void Communicator::check() {
   if (control().failed()) {
     poll();  // what has arrived may still complete
     const std::optional<Failure> failure = control().failure();
-    if (failure.has_value() && !sequencer_.empty()) end(from_peer(*failure), false);
+    if (failure.has_value() && !sequencer_.empty()) {
+      end(from_peer(*failure), false, culprit_of(*failure));
+    }
     return;
   }
   Status why;
@@ -46,7 +48,10 @@ void Communicator::check() {
     if (late == nullptr && now >= operation.deadline_ns) late = &operation;
   });
   if (sick != nullptr) return end_if_stuck(*sick, why, sick_peer);
-  if (late != nullptr) end(timeout_of(*late), true);
+  if (late != nullptr) {
+    const int peer = late->waiting_for();  // first of all: it may go with its messages
+    end(timeout_of(*late), true, peer);
+  }
 }
 
 Status Communicator::health_of(const Operation& operation, int* peer) const {
@@ -70,9 +75,9 @@ void Communicator::end_if_stuck(Operation& operation, const Status& why, int pee
   // A peer that fails says why before it ends its channels, but maybe on a slower way.
   if (why.code() == Code::kRemoteError && explanation_may_come(peer)) return;
   const std::optional<Failure> failure = control().failure();
-  if (failure.has_value()) return end(from_peer(*failure), false);
-  end(tutti::error(why.code(), "%s: %s: %s", who().c_str(), what.c_str(), why.text().c_str()),
-      true);
+  if (failure.has_value()) return end(from_peer(*failure), false, peer);
+  end(tutti::error(why.code(), "%s: %s: %s", who().c_str(), what.c_str(), why.text().c_str()), true,
+      peer);
 }
 
 bool Communicator::explanation_may_come(int rank) {
@@ -117,6 +122,17 @@ Status Communicator::timeout_of(const Operation& operation) const {
   return Status(Code::kTimeout, text);
 }
 
+// What is told may be about a third rank, for which this one is likely to wait, too.
+int Communicator::culprit_of(const Failure& failure) {
+  int culprit = failure.rank;
+  if (failure.code != Code::kTimeout && failure.code != Code::kRemoteError) return culprit;
+  sequencer_.each_running([&](const Operation& operation) {
+    const int peer = operation.waiting_for();
+    if (peer >= 0) culprit = peer;
+  });
+  return culprit;
+}
+
 Status Communicator::from_peer(const Failure& failure) const {
   if (failure.code == Code::kAborted) {
     return tutti::error(Code::kAborted, "%s: rank %d aborted the communicator", who().c_str(),
@@ -152,7 +168,7 @@ Status Communicator::with_lent(const Status& why) const {
   return lent.empty() ? why : Status(why.code(), why.text() + "; " + lent);
 }
 
-void Communicator::end(const Status& why, bool tell_peers) {
+void Communicator::end(const Status& why, bool tell_peers, int culprit) {
   if (ended_.load(std::memory_order_acquire)) return;
   if (tell_peers) control().fail(why.code(), why.text());
   transport().abort(parts_.id);
@@ -165,6 +181,7 @@ void Communicator::end(const Status& why, bool tell_peers) {
   {
     MutexLock lock(ended_mutex_);
     ended_why_ = why;
+    culprit_ = culprit;
   }
   ended_.store(true, std::memory_order_release);
   self_sends_.clear();
@@ -181,6 +198,15 @@ void Communicator::abort() {
     check();
     drive_mutex_.unlock();
   }
+}
+
+int Communicator::culprit() const {
+  if (ended_.load(std::memory_order_acquire)) {
+    MutexLock lock(ended_mutex_);
+    return culprit_;
+  }
+  const std::optional<Failure> failure = parts_.control->failure();
+  return failure.has_value() ? failure->rank : -1;
 }
 
 Status Communicator::error() const {

@@ -20,7 +20,10 @@ Result<SendChannel*> LaneChannels::send_channel(int peer, uint32_t lane) {
   std::unique_ptr<SendChannel>& channel = sends_[index_of(peer, lane)];
   if (!channel) {
     auto opened = transport_.open_send(key(peer, lane));
-    if (!opened.ok()) return of_rank(peer, opened.status());
+    if (!opened.ok()) {
+      failed_peer_ = peer;
+      return of_rank(peer, opened.status());
+    }
     channel = std::move(opened.value());
   }
   return channel.get();
@@ -30,7 +33,10 @@ Result<RecvChannel*> LaneChannels::recv_channel(int peer, uint32_t lane) {
   std::unique_ptr<RecvChannel>& channel = recvs_[index_of(peer, lane)];
   if (!channel) {
     auto opened = transport_.open_recv(key(peer, lane));
-    if (!opened.ok()) return of_rank(peer, opened.status());
+    if (!opened.ok()) {
+      failed_peer_ = peer;
+      return of_rank(peer, opened.status());
+    }
     channel = std::move(opened.value());
   }
   return channel.get();

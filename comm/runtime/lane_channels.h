@@ -21,6 +21,8 @@ class LaneChannels final : public ChannelSource {
 
   Result<SendChannel*> send_channel(int peer, uint32_t lane) override;
   Result<RecvChannel*> recv_channel(int peer, uint32_t lane) override;
+  // The rank to which a channel could not be opened, or -1.
+  int failed_peer() const { return failed_peer_; }
 
  private:
   ChannelKey key(int peer, uint32_t lane) const {
@@ -32,6 +34,7 @@ class LaneChannels final : public ChannelSource {
   const Plane plane_;
   const uint32_t series_;
   const std::vector<int>& peers_;
+  int failed_peer_ = -1;
   std::unordered_map<uint64_t, std::unique_ptr<SendChannel>> sends_;  // by lane << 32 | peer
   std::unordered_map<uint64_t, std::unique_ptr<RecvChannel>> recvs_;
 };

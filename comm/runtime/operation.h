@@ -34,6 +34,8 @@ class Operation {
   // Why no progress is possible any more, with the rank whose end it is in `peer`; else ok.
   virtual Status health(int* peer) const = 0;
   virtual int waiting_for() const = 0;  // a rank, or -1
+  // After kFailed: whose fault it is, or -1.
+  virtual int culprit() const { return -1; }
   virtual std::string describe() const = 0;
   // After kDone: the result of the call where that is a refusal which harms nothing.
   virtual Status outcome() const { return Status(); }

@@ -111,7 +111,9 @@ TEST(ExpertRouting, WhatDiffersBetweenRanksIsNamed) {
   const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
   Simulated got(p);
   got.counts().of(1).header().topk = 3;
-  const Status status = check_headers(got.counts(), {}, 0, Status());
+  int culprit = -1;
+  const Status status = check_headers(got.counts(), {}, 0, Status(), &culprit);
+  EXPECT_EQ(culprit, 1);
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_EQ(status.text(), "num_topk: expected the same on all ranks, got 2 here and 3 on rank 1");
 }

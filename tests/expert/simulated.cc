@@ -49,7 +49,7 @@ Simulated::Simulated(const oracle::Problem& problem)
   bool well = true;
   for (int r = 0; r < nranks; ++r) {
     SimulatedRank& me = ranks[static_cast<size_t>(r)];
-    me.verdict = check_headers(counts(), problem_.masked, r, me.own);
+    me.verdict = check_headers(counts(), problem_.masked, r, me.own, &me.culprit);
     well = well && me.verdict.ok();
   }
   if (!well) return;
@@ -57,7 +57,7 @@ Simulated::Simulated(const oracle::Problem& problem)
   for (int r = 0; r < nranks; ++r) {
     SimulatedRank& me = ranks[static_cast<size_t>(r)];
     if (problem_.is_masked(r)) continue;
-    me.verdict = check_room(shape_, placement_, counts(), problem_.masked, r);
+    me.verdict = check_room(shape_, placement_, counts(), problem_.masked, r, &me.culprit);
   }
   for (int r = 0; r < nranks; ++r) exchange(r);
   for (int r = 0; r < nranks; ++r) depart(r);

@@ -18,6 +18,7 @@ struct SimulatedRank {
   std::vector<int32_t> experts;
   uint64_t dropped = 0;
   Status own;
+  int culprit = -1;  // of the verdict
   Status verdict;
   // What it has received.
   std::vector<uint32_t> source_rows, token, first, expert, row, count;

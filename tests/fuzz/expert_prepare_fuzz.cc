@@ -62,8 +62,9 @@ void check_refusal(const Status& status) {
 
 // Whether `all` goes through, as Prepare looks at it.
 bool is_agreed(const Group& g, const AllCounts& all) {
-  const Status checks[] = {check_headers(all, {}, g.rank, Status()),
-                           check_room(g.shape, g.placement, all, {}, g.rank),
+  int culprit = -1;
+  const Status checks[] = {check_headers(all, {}, g.rank, Status(), &culprit),
+                           check_room(g.shape, g.placement, all, {}, g.rank, &culprit),
                            check_announced(g.shape, g.placement, all, g.rank)};
   for (const Status& status : checks) {
     if (status.ok()) continue;

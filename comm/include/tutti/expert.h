@@ -311,10 +311,17 @@ TUTTI_API tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpComb
 /* What the group has done since it was created, or since the last call with reset != 0.
  * peer_wait_ns: [R], how long operations and Prepare could not go on for want of each peer; a wait
  * counts when it is over. expert_rows: [L], assignments that Dispatch has brought to each local
- * expert since they have moved last. Either may be NULL. Operations on streams may be under way: what is not complete is not
- * in it. After a failure, too. */
+ * expert since they have moved last. Either may be NULL. Operations on streams may be under way:
+ * what is not complete is not in it. After a failure, too. */
 TUTTI_API tuttiResult_t tuttiEpGetStats(tuttiEpGroup_t group, tuttiEpStats_t* stats,
                                         uint64_t* peer_wait_ns, int64_t* expert_rows, int reset);
+
+/* The first failure of this group's operations that nobody has been told of, and the rank it is
+ * down to; tuttiSuccess and -1 for none. A refusal on a stream is told once, the rank this one
+ * where its own arguments were wrong. What has ended the communicator is told every time: the rank
+ * that was waited for in vain, or else the one that has told of a failure; -1 where there is none.
+ * Either pointer may be NULL. Any thread. */
+TUTTI_API tuttiResult_t tuttiEpGetAsyncError(tuttiEpGroup_t group, tuttiResult_t* error, int* rank);
 
 #ifdef __cplusplus
 }
