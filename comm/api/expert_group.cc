@@ -82,6 +82,12 @@ Status read_config(const char* function, const tuttiEpGroupConfig_t* given, int 
     return error(Code::kInvalidArgument, "%s: phys_to_log is NULL and num_logical is %d", function,
                  c.num_logical);
   }
+  if (c.fault == TUTTI_EP_FAULT_MASK) {
+    return error(Code::kUnsupported,
+                 "%s: TUTTI_EP_FAULT_MASK is not there yet: a peer that fails ends the "
+                 "communicator; tuttiEpMaskSet leaves out ranks that still call",
+                 function);
+  }
   out->placement.nranks = nranks;
   out->placement.ranks_per_node = c.ranks_per_node > 0 ? c.ranks_per_node : std::max(local, 1);
   out->algo = algo_of(c.algo, (nranks - 1) / out->placement.ranks_per_node + 1);

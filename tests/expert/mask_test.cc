@@ -71,5 +71,20 @@ TEST_F(ExpertMasksApi, WhatIsWrongIsSaid) {
   });
 }
 
+// Which nothing stands behind yet: it is refused, not taken for FAIL.
+TEST_F(ExpertMasksApi, FaultMaskIsRefused) {
+  Team(2).run([&](int rank, tuttiComm_t comm) {
+    tuttiEpGroupConfig_t config = ep_group_config(oracle::two_ranks(oracle::Layout::kFlat));
+    tuttiEpGroup_t group = nullptr;
+    if (rank == 0) config.fault = TUTTI_EP_FAULT_MASK;
+    EXPECT_TRUE(returns(rank == 0 ? tuttiUnsupported : tuttiRemoteError,
+                        tuttiEpGroupCreate(&group, comm, &config)));
+    EXPECT_TRUE(names(last_error(), {rank == 0 ? "TUTTI_EP_FAULT_MASK" : "rank 0"}));
+    config.fault = TUTTI_EP_FAULT_FAIL;
+    ASSERT_TRUE(returns(tuttiSuccess, tuttiEpGroupCreate(&group, comm, &config)));
+    EXPECT_TRUE(returns(tuttiSuccess, tuttiEpGroupDestroy(group)));
+  });
+}
+
 }  // namespace
 }  // namespace tutti

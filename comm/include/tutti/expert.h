@@ -94,7 +94,7 @@ typedef enum {
   TUTTI_EP_QUANT_NVFP4_B16 = 6          /* reserved */
 } tuttiEpQuant_t;
 
-/* When a peer fails: FAIL ends the group; MASK goes on without it. */
+/* When a peer fails: FAIL ends the group; MASK goes on without it (tuttiUnsupported so far). */
 typedef enum { TUTTI_EP_FAULT_FAIL = 0, TUTTI_EP_FAULT_MASK = 1 } tuttiEpFault_t;
 
 /* Which copy of a logical expert rank r takes for token t: the lowest; number (r + t) modulo their
