@@ -28,6 +28,17 @@ struct HostShare {
 // Shortens the rungs for such ranks.
 WaitRungs rungs_for(WaitRungs rungs, const HostShare& share);
 
+// Between two looks at what another core is about to write, with nothing else in between: the
+// second begins when the first is over. Where several are under way at once the processor drops
+// them all, and what it has begun after them, when the line is written.
+inline void look_once() {
+#if defined(__x86_64__)
+  asm volatile("lfence" ::: "memory");
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+#endif
+}
+
 // Lets others run on this core: the middle rung by itself, for whoever polls a few times before it
 // begins to wait.
 void yield_core();

@@ -1,11 +1,12 @@
 // Execution: one run of a plan, as a resumable state machine.
 //
-// advance() does what can be done now and returns; it never blocks, allocates, locks or logs. The
-// lanes of the plan run in order; a step whose messages have not arrived, whose channel is full or
-// whose place is still lent stays for the next call. Every message passes through one kernel call
-// at most: inputs are read where they lie (view), results are written where peers want them
-// (place). Rows (comm/schedule/rows.h) are computed in stretches, each inside the gate by itself.
-// Thread: whoever advances the communicator, one at a time.
+// advance() does what can be done now, or after a few more looks at what peers are about to write,
+// and returns; it never blocks, allocates, locks or logs. The lanes of the plan run in order; a
+// step whose messages have not arrived, whose channel is full or whose place is still lent stays
+// for the next call. Every message passes through one kernel call at most: inputs are read where
+// they lie (view), results are written where peers want them (place). Rows (comm/schedule/rows.h)
+// are computed in stretches, each inside the gate by itself. Thread: whoever advances the
+// communicator, one at a time.
 #pragma once
 
 #include <cstddef>
@@ -66,7 +67,9 @@ class Execution {
     size_t expected_bytes = 0;
   };
 
-  Execution() = default;
+  // `looks`: for a message that is not there yet, before advance() returns. 0 where ranks share
+  // cores: who is to send it may need this one.
+  explicit Execution(uint32_t looks = 0) : looks_(looks) {}
 
   // `plan` and the buffers stay alive and untouched until advance() has said kDone, or the
   // communicator has been aborted. `device` runs the kernels, each inside `gate`.
@@ -122,6 +125,7 @@ class Execution {
   bool still_waits(const BoundLane& lane, const BoundStep& step) const;
   bool is_missing(const BoundLane& lane, const BoundOperand& input) const;
   StepResult gather_inputs(BoundLane& lane, const BoundStep& step);
+  const Message* look_for(RecvChannel& channel) const;
   StepResult check(const RecvEnd& end, const BoundLane& lane, const BoundOperand& operand,
                    size_t expected, const Message& message);
   int choose_destinations(const BoundStep& step);
@@ -165,6 +169,7 @@ class Execution {
     void skip(size_t bytes);
   };
 
+  const uint32_t looks_;
   Plan* plan_ = nullptr;
   const Device* device_ = nullptr;
   KernelGate* gate_ = nullptr;

@@ -12,6 +12,16 @@ namespace {
 // Where ranks share cores each of these lets the others run.
 constexpr uint32_t kUncheckedYields = 64;
 
+// Where they do not. The rung stays as long as it is, some 20 us: the system may let two ranks run
+// on one core all the same.
+constexpr uint32_t kLooks = 16;
+
+WaitRungs rungs_of(const CommunicatorParts& parts) {
+  WaitRungs rungs = rungs_for(parts.transport->capabilities().rungs, parts.host);
+  rungs.spins /= kLooks;
+  return rungs;
+}
+
 }  // namespace
 
 Status check_any_thread(const Transport& transport, const std::string& who, const char* what) {
@@ -32,10 +42,11 @@ Result<std::unique_ptr<Communicator>> Communicator::create(CommunicatorParts par
 
 Communicator::Communicator(CommunicatorParts parts)
     : parts_(std::move(parts)),
-      rungs_(rungs_for(parts_.transport->capabilities().rungs, parts_.host)),
+      rungs_(rungs_of(parts_)),
       plans_(*parts_.transport, parts_.id, parts_.rank, parts_.peers, parts_.config, parts_.machine,
              parts_.cache_bytes),
-      point_to_point_(*parts_.transport, parts_.id, parts_.peers) {
+      point_to_point_(*parts_.transport, parts_.id, parts_.peers),
+      execution_(rungs_.spins > 0 ? kLooks : 0) {
   if (parts_.open) parts_.open->fetch_add(1, std::memory_order_acq_rel);
   const int threads = parts_.config.threads;
   if (threads > 1 && threads > parts_.host.cores / parts_.host.ranks) {

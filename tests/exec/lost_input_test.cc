@@ -45,8 +45,13 @@ class LosingRecv final : public RecvChannel {
   bool own_fault = false;   // the fetch fails, and the channel is well
   bool shows_more = false;  // after its end
   int fetches = 0;
+  int late = 0;  // looks before a message is there
 
   const Message* view() override {
+    if (late > 0) {
+      --late;
+      return nullptr;
+    }
     if ((!ended_.ok() && !shows_more) || received_ - base_ >= 2) return nullptr;
     message_ = {received_ == base_ ? &kHeader : nullptr, nullptr, 0, kHalf, false};
     return &message_;
@@ -104,10 +109,11 @@ class LostInput : public testing::Test, public ChannelSource {
     scratch_.resize(plan_->scratch_bytes());
     start();
   }
-  void start() {
+  void start() { start(&run_); }
+  void start(Execution* run) {
     output_.assign(kCount, kMark);
     const Arithmetic how{DataType::kFloat32, ReduceOp::kSum, 0, Stores::kCached};
-    run_.start(plan_.get(), {input_.data(), output_.data(), scratch_.data()}, kHeader, how, &host(),
+    run->start(plan_.get(), {input_.data(), output_.data(), scratch_.data()}, kHeader, how, &host(),
                &gate_);
   }
   Result<SendChannel*> send_channel(int, uint32_t) override { return &send_; }
@@ -153,6 +159,25 @@ TEST_F(LostInput, NothingIsLost) {
   EXPECT_EQ(send_.posted(), 2u) << "its input for the other, then the sum";
   EXPECT_EQ(std::count(output_.begin(), output_.end(), kOurs + kTheirs), kCount / 2);
   EXPECT_EQ(std::count(output_.begin(), output_.end(), kTheirs), kCount / 2) << "as it came";
+}
+
+TEST_F(LostInput, NothingIsLostButLate) {
+  // Twice each: the first time over its own message has gone out, so that all is tried once more.
+  constexpr int kLate = 100;
+  recv_.late = kLate;
+  EXPECT_EQ(run_.advance(), Execution::State::kBlocked);
+  EXPECT_EQ(kLate - recv_.late, 2 * 1) << "unless told, one look";
+  recv_.late = 0;
+  EXPECT_EQ(run_.advance(), Execution::State::kDone);
+
+  Execution run(3);
+  recv_.recover();
+  recv_.late = kLate;
+  start(&run);
+  EXPECT_EQ(run.advance(), Execution::State::kBlocked);
+  EXPECT_EQ(kLate - recv_.late, 2 * (1 + 3));
+  recv_.late = 3;
+  EXPECT_EQ(run.advance(), Execution::State::kDone);
 }
 
 TEST_F(LostInput, InTheMiddleOfAReduction) {
