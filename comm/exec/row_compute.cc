@@ -297,7 +297,11 @@ void RowCompute::sum_batch() {
   }
   const RowFormat& from = format(step_.n_in > num_biases ? num_biases : step_.n_in);
   const RowFormat& to = format(step_.n_in);
-  sum_rows(tables_.sums.data(), num, {from.dtype, to.dtype, bytes_ / size_of(to.dtype), stores_});
+  // What stays here is read back by the next step; what a peer takes, only some slices later.
+  const BoundOperand& output = plan_->operands[operand(step_.n_in)];
+  const bool soon = output.buffer == Buffer::kScratch && output.channel == kNoChannel;
+  const Stores stores = soon ? Stores::kCached : stores_;
+  sum_rows(tables_.sums.data(), num, {from.dtype, to.dtype, bytes_ / size_of(to.dtype), stores});
   traffic_.bytes_loaded += num_terms * source_bytes_ + num * num_biases * bytes_;
   traffic_.bytes_stored += num * bytes_;
   for (uint32_t k = 1; k < step_.n_out; ++k) copy_sums(first_row, k);
