@@ -137,8 +137,10 @@ Result<std::unique_ptr<Operation>> Communicator::make_recv(const PointToPoint& m
   return operation;
 }
 
-// Its plan is given back under the drive mutex, which a thread that waits inside holds for long.
+// Its plan is given back under the drive mutex, which a thread that waits inside holds for long;
+// what others look at is theirs again at once.
 void Communicator::discard(std::unique_ptr<Operation> operation) {
+  operation->let_go();
   operation->ticket.reset();
   if (drive_mutex_.try_lock()) {
     operation.reset();
