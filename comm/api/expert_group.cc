@@ -78,6 +78,7 @@ Status read_config(const char* function, const tuttiEpGroupConfig_t* given, int 
   if (c.algo == TUTTI_EP_ALGO_ALLGATHER) {
     return error(Code::kUnsupported, "%s: TUTTI_EP_ALGO_ALLGATHER is not there yet", function);
   }
+  if (c.max_inflight == 1) return out_of_range(function, "max_inflight", 2, 64, 1);
   if (c.num_logical > 0 && c.phys_to_log == nullptr) {
     return error(Code::kInvalidArgument, "%s: phys_to_log is NULL and num_logical is %d", function,
                  c.num_logical);
@@ -263,10 +264,8 @@ tuttiResult_t tuttiEpHandleDestroy(tuttiEpHandle_t handle) {
   const char* const function = "tuttiEpHandleDestroy";
   const Status ok = tutti::check_handle(function, handle);
   if (!ok.ok()) return report(ok);
-  if (handle->handle->busy() > 0) {
-    return report(error(Code::kInvalidUsage, "%s: %d operations of the handle are pending",
-                        function, handle->handle->busy()));
-  }
+  const Status unused = tutti::check_unused(function, handle);
+  if (!unused.ok()) return report(unused);
   --handle->group->handles;
   handle->state = 0;
   delete handle;

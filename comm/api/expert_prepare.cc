@@ -1,8 +1,7 @@
 // tuttiEpPrepare and what it has found out.
 #include <algorithm>
 
-#include "comm/api/expert_state.h"
-#include "comm/api/submit.h"
+#include "comm/api/expert_start.h"
 #include "comm/expert/expert_schedule.h"
 #include "comm/expert/prepare.h"
 
@@ -165,15 +164,13 @@ tuttiResult_t tuttiEpPrepare(tuttiEpHandle_t handle, const tuttiEpTensor_t* topk
   const Entry entry(handle->group->comm, kPrepare);
   if (!entry.status().ok()) return report(entry.status());
   ExpertHandle& inner = *handle->handle;
-  if (inner.busy() > 0) {
-    return report(error(Code::kInvalidUsage,
-                        "%s: expected a handle without pending operations, got %d", kPrepare,
-                        inner.busy()));
-  }
+  Status may = tutti::check_unused(kPrepare, handle);
+  const tutti::ExpertStart how = {kPrepare, handle, stream};
+  if (may.ok()) may = tutti::check_in_flight(how);
+  if (!may.ok()) return report(may);
   auto operation = std::make_unique<tutti::PrepareOperation>(
       inner, read_call(inner, entry.comm().nranks(), topk_idx, topk_weight, info));
-  return report(
-      tutti::submit_operation(entry, handle->group->group->order(), std::move(operation), stream));
+  return report(tutti::start_expert(entry, how, std::move(operation)));
 }
 
 tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* info) {
@@ -184,12 +181,14 @@ tuttiResult_t tuttiEpHandleGetInfo(tuttiEpHandle_t handle, tuttiEpHandleInfo_t* 
   const Entry entry(handle->group->comm, function);
   if (!entry.status().ok()) return report(entry.status());
   ExpertHandle& inner = *handle->handle;
-  if (inner.busy() > 0 && tutti::thread_state().group_depth > 0) {
+  if (inner.preparing() > 0 && tutti::thread_state().group_depth > 0) {
     return report(error(Code::kInvalidUsage,
-                        "%s: operations of the handle wait for tuttiGroupEnd, and this for them",
+                        "%s: Prepare of the handle may wait for tuttiGroupEnd, and this for it",
                         function));
   }
-  if (inner.busy() > 0) status = entry.comm().wait_for([&] { return inner.busy() == 0; });
+  if (inner.preparing() > 0) {
+    status = entry.comm().wait_for([&] { return inner.preparing() == 0; });
+  }
   if (!status.ok()) return report(status);
   info->recv_rows = static_cast<int64_t>(inner.rows_needed);
   info->recv_tokens = inner.prepared ? inner.tables.arrivals.rows : 0;

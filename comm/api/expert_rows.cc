@@ -1,8 +1,7 @@
 // tuttiEpDispatch and tuttiEpCombine: from tensors to rows.
 #include <algorithm>
 
-#include "comm/api/expert_state.h"
-#include "comm/api/submit.h"
+#include "comm/api/expert_start.h"
 #include "comm/base/types.h"
 #include "comm/expert/row_operation.h"
 
@@ -111,9 +110,6 @@ Status read_config(const char* function, const tuttiEpOpConfig_t* given, tuttiEp
   *out = {};
   if (given == nullptr) return Status();
   TUTTI_TRY(tutti::read_struct(function, "config", given, kOpConfigBytes, out));
-  if (out->send_only != 0) {
-    return error(Code::kUnsupported, "%s: send_only is not there yet", function);
-  }
   if (out->zero_copy == 1) {
     return error(Code::kUnsupported, "%s: zero_copy 1 is not there yet", function);
   }
@@ -305,12 +301,12 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
                kCombine, static_cast<unsigned long long>(most), call->in.bytes, partial);
 }
 
-template <typename Operation, typename Call>
-tuttiResult_t submit_rows(const Entry& entry, tuttiEpHandle_t handle, const Call& call,
-                          tuttiStream_t stream) {
-  return report(tutti::submit_operation(entry, handle->group->group->order(),
-                                        std::make_unique<Operation>(*handle->handle, call),
-                                        stream));
+// Read apart from all else: also of a call that is wrong otherwise.
+bool is_send_only(const tuttiEpOpConfig_t* given) {
+  tuttiEpOpConfig_t config;
+  return given != nullptr &&
+         tutti::read_struct("", "config", given, kOpConfigBytes, &config).ok() &&
+         config.send_only != 0;
 }
 
 }  // namespace
@@ -322,9 +318,14 @@ tuttiResult_t tuttiEpDispatch(tuttiEpHandle_t handle, const tuttiEpDispatchIn_t*
   if (!ok.ok()) return report(ok);
   const Entry entry(handle->group->comm, kDispatch);
   if (!entry.status().ok()) return report(entry.status());
+  const tutti::ExpertStart how = {kDispatch, handle, stream, is_send_only(config),
+                                  TUTTI_EP_OP_DISPATCH};
+  const Status may = tutti::check_in_flight(how);
+  if (!may.ok()) return report(may);
   DispatchCall call;
   call.own = read_dispatch(*handle->handle, in, out, config, &call);
-  return submit_rows<tutti::DispatchOperation>(entry, handle, call, stream);
+  return report(tutti::start_expert(
+      entry, how, std::make_unique<tutti::DispatchOperation>(*handle->handle, call)));
 }
 
 tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpCombineIn_t* in,
@@ -334,7 +335,12 @@ tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpCombineIn_t* i
   if (!ok.ok()) return report(ok);
   const Entry entry(handle->group->comm, kCombine);
   if (!entry.status().ok()) return report(entry.status());
+  const tutti::ExpertStart how = {kCombine, handle, stream, is_send_only(config),
+                                  TUTTI_EP_OP_COMBINE};
+  const Status may = tutti::check_in_flight(how);
+  if (!may.ok()) return report(may);
   CombineCall call;
   call.own = read_combine(*handle->handle, in, out, config, &call);
-  return submit_rows<tutti::CombineOperation>(entry, handle, call, stream);
+  return report(tutti::start_expert(
+      entry, how, std::make_unique<tutti::CombineOperation>(*handle->handle, call)));
 }

@@ -45,6 +45,21 @@ Status check_unused(const char* function, const ExpertGroup& group) {
   return error(Code::kInvalidUsage, "%s: operations of the group are pending", function);
 }
 
+Status check_unused(const char* function, tuttiEpHandle_t handle) {
+  if (handle->handle->busy() > 0) {
+    return error(Code::kInvalidUsage,
+                 "%s: expected a handle without pending operations, got %d that are", function,
+                 handle->handle->busy());
+  }
+  // Nobody can complete anything on a communicator that has failed.
+  if (handle->group->comm->comm->in_trouble()) return Status();
+  const size_t open = handle->group->in_flight.uncompleted_of(handle);
+  if (open == 0) return Status();
+  return error(Code::kInvalidUsage,
+               "%s: expected a handle without send_only operations to be completed, got %zu",
+               function, open);
+}
+
 TensorCheck& TensorCheck::types(std::initializer_list<tuttiDataType_t> allowed) {
   if (!status_.ok()) return *this;
   if (std::find(allowed.begin(), allowed.end(), tensor_.dtype) != allowed.end()) return *this;

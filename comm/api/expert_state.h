@@ -9,6 +9,7 @@
 
 #include "tutti/expert.h"
 
+#include "comm/api/in_flight.h"
 #include "comm/api/state.h"
 #include "comm/expert/group.h"
 #include "comm/expert/handle.h"
@@ -19,6 +20,7 @@ struct tuttiEpGroup {
   tuttiComm* comm = nullptr;
   std::unique_ptr<tutti::ExpertGroup> group;
   int handles = 0;
+  tutti::InFlight in_flight;
 };
 
 struct tuttiEpHandle {
@@ -49,6 +51,8 @@ Status check_handle(const char* function, tuttiEpHandle_t handle);
 Status check_no_group(const char* function);
 // No operation of the group is under way.
 Status check_unused(const char* function, const ExpertGroup& group);
+// kInvalidUsage while operations of the handle are under way, or to be completed.
+Status check_unused(const char* function, tuttiEpHandle_t handle);
 
 // What may be said of a tensor; by its name in texts.
 class TensorCheck {

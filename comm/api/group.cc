@@ -64,14 +64,15 @@ Status run_group(std::vector<GroupedCall>& calls) {
   }
   WaitLadder ladder(rungs);
   bool look_closer = false;
-  while (!all_finished(calls)) {
+  // At least once: what nobody waits for is begun.
+  do {
     for (tuttiComm* comm : entry.comms()) {
       MutexLock lock(comm->comm->drive_mutex());
       comm->comm->poll();
       if (look_closer) comm->comm->check();
     }
     look_closer = ladder.tick();
-  }
+  } while (!all_finished(calls));
   for (const GroupedCall& call : calls) {
     if (call.blocking && !call.operation->result.ok()) return call.operation->result;
   }

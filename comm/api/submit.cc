@@ -6,12 +6,17 @@ namespace tutti {
 
 namespace {
 
-// Before anything is made: what a stream holds is advanced by other threads.
+// What nobody waits for is advanced by other threads.
+Status start_engine(const Entry& entry, const char* what) {
+  TUTTI_TRY(entry.comm().check_any_thread(what));
+  return process()->engine().start();
+}
+
+// Before anything is made.
 Status check_stream(const Entry& entry, tuttiStream_t stream) {
   if (stream == nullptr) return Status();
   TUTTI_TRY(process()->streams().check(stream));
-  TUTTI_TRY(entry.comm().check_any_thread(kStreamOperations));
-  return process()->engine().start();
+  return start_engine(entry, kStreamOperations);
 }
 
 // Groups keep the operation; streams hand it to the engine; else this thread runs it to its end.
@@ -66,6 +71,24 @@ Status run_operation(const Entry& entry, const Order& order, Operation& operatio
   }
   entry.comm().enqueue(order, &operation);
   return entry.comm().wait(operation);
+}
+
+Status submit_unattended(const Entry& entry, const Order& order,
+                         std::unique_ptr<Operation> operation) {
+  TUTTI_TRY(start_engine(entry, "send_only operations"));
+  ThreadState& thread = thread_state();
+  if (thread.group_depth > 0) {
+    thread.grouped.emplace_back(&entry.handle(), order, std::move(operation), false);
+    return Status();
+  }
+  Communicator& comm = entry.comm();
+  comm.enqueue(order, std::move(operation));
+  {
+    MutexLock lock(comm.drive_mutex());
+    comm.poll();
+  }
+  process()->engine().add(&comm);
+  return Status();
 }
 
 Status submit_send(const Entry& entry, const PointToPoint& message, tuttiStream_t stream) {

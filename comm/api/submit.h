@@ -17,4 +17,9 @@ Status submit_operation(const Entry& entry, const Order& order,
 Status run_operation(const Entry& entry, const Order& order, Operation& operation,
                      tuttiStream_t stream);
 
+// One that has its ticket and that nobody waits for here: begun, where nothing is before it, when
+// this returns.
+Status submit_unattended(const Entry& entry, const Order& order,
+                         std::unique_ptr<Operation> operation);
+
 }  // namespace tutti

@@ -96,6 +96,7 @@ Result<std::unique_ptr<ExpertGroup>> ExpertGroup::create(Communicator& comm, uin
                        {"max_tokens_per_rank", config.max_tokens},
                        {"max_topk", config.max_topk},
                        {"max_token_bytes", config.max_token_bytes},
+                       {"max_inflight", config.max_inflight},
                        {"ranks_per_node", static_cast<uint64_t>(config.placement.ranks_per_node)},
                        {"algo", static_cast<uint64_t>(config.algo)},
                        {"placement of experts", well.ok() ? group->placement_.hash() : 0}},

@@ -57,12 +57,17 @@ class ExpertHandle {
 
   // Operations that use the tables, queued ones included. Any thread.
   int busy() const { return busy_.load(std::memory_order_acquire); }
-  void begin_use() {
+  // Of those, the ones that write them.
+  int preparing() const { return preparing_.load(std::memory_order_acquire); }
+  void begin_use(bool prepares) {
     busy_.fetch_add(1, std::memory_order_relaxed);
+    if (prepares) preparing_.fetch_add(1, std::memory_order_relaxed);
     group_.begin_use();
   }
-  void end_use() {
+  void end_use(bool prepares) {
     group_.end_use();
+    // release: what it has written; pairs with the acquire in preparing().
+    if (prepares) preparing_.fetch_sub(1, std::memory_order_release);
     // release: our last use, after which another thread may destroy the handle; pairs with the
     // acquire in busy().
     busy_.fetch_sub(1, std::memory_order_release);
@@ -70,6 +75,7 @@ class ExpertHandle {
 
  private:
   std::atomic<int> busy_{0};
+  std::atomic<int> preparing_{0};
   ExpertGroup& group_;
   const ExpertShape shape_;
   std::unique_ptr<std::byte[]> own_memory_;
@@ -79,16 +85,20 @@ class ExpertHandle {
 // What an operation has of a handle until its end. Thread: as the operation's.
 class HandleUse {
  public:
-  explicit HandleUse(ExpertHandle& handle) : handle_(&handle) { handle.begin_use(); }
+  explicit HandleUse(ExpertHandle& handle, bool prepares = false)
+      : handle_(&handle), prepares_(prepares) {
+    handle.begin_use(prepares);
+  }
   ~HandleUse() { end(); }
   HandleUse(const HandleUse&) = delete;
   HandleUse& operator=(const HandleUse&) = delete;
   void end() {
-    if (handle_ != nullptr) std::exchange(handle_, nullptr)->end_use();
+    if (handle_ != nullptr) std::exchange(handle_, nullptr)->end_use(prepares_);
   }
 
  private:
   ExpertHandle* handle_;
+  const bool prepares_;
 };
 
 }  // namespace tutti

@@ -10,7 +10,7 @@ namespace tutti {
 
 PrepareOperation::PrepareOperation(ExpertHandle& handle, PrepareCall call)
     : handle_(handle),
-      use_(handle),
+      use_(handle, true),
       call_(std::move(call)),
       proposed_(handle.group().masks().proposed().masked),
       exchange_(handle.group().comm(), handle.group().channels()) {}

@@ -1,5 +1,6 @@
 #include "comm/runtime/streams.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace tutti {
@@ -48,7 +49,10 @@ Result<void*> Streams::create() {
     return gate.status();
   }
   MutexLock lock(mutex_);
-  entries_[stream.value()].gate = gate.value();
+  Entry& entry = entries_[stream.value()];
+  entry.gate = gate.value();
+  // Another one may have had this address.
+  entry.next_value = entry.open = entry.known = last_value_;
   return stream;
 }
 
@@ -69,6 +73,7 @@ Status Streams::destroy(void* stream) {
   }
   (void)device_.destroy_gate(found->second.gate);
   Status status = device_.destroy_stream(stream);
+  last_value_ = std::max(last_value_, found->second.next_value);
   entries_.erase(found);
   return status;
 }
@@ -92,6 +97,47 @@ Result<std::unique_ptr<StreamTicket>> Streams::ticket(void* stream) {
   std::unique_ptr<StreamTicket> ticket =
       std::make_unique<Ticket>(*this, stream, event.value(), entry.next_value);
   return ticket;
+}
+
+namespace {
+
+// When a stream has come to a point; what happens then is no concern of the stream's.
+class Start final : public StreamTicket {
+ public:
+  Start(const Device& device, tutti_event* event) : device_(device), event_(event) {}
+  ~Start() override { (void)device_.destroy_event(event_); }
+  bool ready() override {
+    const Result<bool> done = device_.is_done(event_);
+    return !done.ok() || done.value();
+  }
+  void finish(const Status& /*result*/) override {}
+
+ private:
+  const Device& device_;
+  tutti_event* const event_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StreamTicket>> Streams::start(void* stream) {
+  TUTTI_TRY(check(stream));
+  Result<tutti_event*> event = device_.create_event();
+  if (!event.ok()) return event.status();
+  std::unique_ptr<StreamTicket> start = std::make_unique<Start>(device_, event.value());
+  TUTTI_TRY(device_.record(event.value(), stream));
+  return start;
+}
+
+uint64_t Streams::position(void* stream) const {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(stream);
+  return found == entries_.end() ? 0 : found->second.next_value;
+}
+
+bool Streams::is_known_over(void* stream, uint64_t position) const {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(stream);
+  return found == entries_.end() || found->second.known >= position;
 }
 
 // The gate opens in any case: an error is for the communicator and for the next synchronise, and
@@ -127,15 +173,18 @@ size_t Streams::pending(void* stream) const {
 Status Streams::finish(void* stream) {
   TUTTI_TRY(device_.sync(stream));
   MutexLock lock(mutex_);
-  return std::exchange(entries_[stream].first_error, Status());
+  Entry& entry = entries_[stream];
+  entry.known = entry.open;
+  return std::exchange(entry.first_error, Status());
 }
 
-Status Streams::query(void* stream) const {
+Status Streams::query(void* stream) {
   TUTTI_TRY(check(stream));
   MutexLock lock(mutex_);
-  const Entry& entry = entries_.find(stream)->second;
+  Entry& entry = entries_.find(stream)->second;
   if (!entry.first_error.ok()) return entry.first_error;
   if (entry.pending > 0) return Status(Code::kInProgress, "operations are pending on the stream");
+  entry.known = entry.open;
   return Status();
 }
 

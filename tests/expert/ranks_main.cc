@@ -8,6 +8,7 @@
 #include <map>
 
 #include "tests/api/team.h"
+#include "tests/expert/async_cases.h"
 #include "tests/expert/oracle_cases.h"
 #include "tests/expert/property_cases.h"
 #include "tests/expert/rows_cases.h"
@@ -73,6 +74,13 @@ TEST(ExpertRanks, AMaskedRankIsAlone) { expect_masked_rank_is_alone(run_here); }
 TEST(ExpertRanks, AMaskedRankIsReadmitted) { expect_readmitted(run_here); }
 TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
 TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
+
+TEST(ExpertRanks, CompletedInOrder) { expect_in_flight(run_here, 3, false); }
+TEST(ExpertRanks, CompletedInReversedOrder) { expect_in_flight(run_here, 3, true); }
+TEST(ExpertRanks, TwoBatchesInTurns) { expect_two_batches(run_here, 4); }
+TEST(ExpertRanks, StreamsInFlight) { expect_streams_in_flight(run_here, 3); }
+TEST(ExpertRanks, RefusalsAreToldByComplete) { expect_send_only_refused(run_here); }
+TEST(ExpertRanks, GroupsOfCalls) { expect_grouped_rows(run_here, 4); }
 
 TEST(ExpertRanks, ManyValues) {
   for (const oracle::Layout layout : {oracle::Layout::kFlat, oracle::Layout::kExpertMajor}) {

@@ -134,7 +134,7 @@ typedef struct {
   int32_t max_tokens_per_rank; /* maxT >= 0, the same on all ranks */
   int32_t max_topk;            /* 1 to 64 */
   int64_t max_token_bytes;     /* the longest row of any operation, scales included */
-  int32_t max_inflight;        /* operations started and not complete, 2 or more; 0: 2 */
+  int32_t max_inflight;        /* 2 to 64, the same on all ranks; 0: 2. See tuttiEpComplete */
   const int32_t* expert_rank;  /* [E] any map; NULL: blocks of ceil(E / R) */
   int32_t num_logical;         /* > 0: ids name logical experts */
   const int32_t* phys_to_log;  /* [E], with num_logical > 0 */
@@ -228,7 +228,7 @@ typedef struct {
   tuttiEpWeight_t weight; /* APPLY: EXPERT_* only */
   tuttiEpReduce_t reduce; /* Combine */
   int32_t partial;        /* RANK, NODE: a tuttiDataType_t (bf16, f16, f32); 0: the type of in.x */
-  int32_t send_only;      /* 1: return once sends are posted; tuttiEpComplete does the rest */
+  int32_t send_only;      /* 1: return once sends are posted; see tuttiEpComplete */
   int32_t num_channels;   /* 0: the group's */
   int32_t zero_copy;      /* 0: where possible; 1: tuttiInvalidUsage where not; 2: never */
 } tuttiEpOpConfig_t;
@@ -307,6 +307,24 @@ TUTTI_API tuttiResult_t tuttiEpDispatch(tuttiEpHandle_t handle, const tuttiEpDis
 TUTTI_API tuttiResult_t tuttiEpCombine(tuttiEpHandle_t handle, const tuttiEpCombineIn_t* in,
                                        const tuttiEpCombineOut_t* out,
                                        const tuttiEpOpConfig_t* config, tuttiStream_t stream);
+
+/* With send_only 1 Dispatch and Combine return once the operation is under way: begun, and its
+ * first messages posted, where no operation of the group is before it; in any case it moves on
+ * without the caller. `stream`: what it waits for before it begins; nothing waits for it there.
+ * Only tuttiEpComplete tells its result. Inputs and outputs are the library's until then.
+ *
+ * Waits for the oldest send_only operation of that kind of the handle that is not completed, and
+ * returns its result; a created stream waits instead, and tells it when it is synchronised. In any
+ * order of handles and kinds; not between tuttiGroupStart and tuttiGroupEnd. tuttiInvalidUsage
+ * where there is no such operation.
+ *
+ * max_inflight: so many operations of a group may be under way: each send_only one from its call to
+ * its tuttiEpComplete, and as one together those on one stream, until it was synchronised
+ * (tuttiStreamSynchronize, or tuttiStreamQuery with tuttiSuccess). A call for one more, of any
+ * kind, gets tuttiInvalidUsage and has not happened: complete one, and call again. A handle with an
+ * operation to be completed is neither destroyed nor prepared again: tuttiInvalidUsage. */
+TUTTI_API tuttiResult_t tuttiEpComplete(tuttiEpHandle_t handle, tuttiEpOp_t op,
+                                        tuttiStream_t stream);
 
 /* What the group has done since it was created, or since the last call with reset != 0.
  * peer_wait_ns: [R], how long operations and Prepare could not go on for want of each peer; a wait
