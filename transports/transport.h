@@ -91,6 +91,11 @@ class SendChannel {
   // inline message is sent() at once but consumed() only when the receiver has released it.
   virtual uint64_t consumed() = 0;
   virtual Status health() const = 0;  // why no further message will be consumed, else ok
+  // While on, messages are not copied on this side where the peer can read them as they lie, though
+  // a copy may be faster.
+  virtual void lend_all(bool /*on*/) {}
+  // Bytes of messages that were copied on this side, for the peer to read the copy.
+  virtual uint64_t copied_bytes() const { return 0; }
 };
 
 // An arrived message. `header` is null unless one was sent. `parts` is null where this process
@@ -155,6 +160,8 @@ class Transport {
   // meanwhile. No effect where peers never map memory, or need not.
   virtual Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) = 0;
   virtual Status deregister_memory(uint64_t handle) = 0;
+  // Whether peers can read the range where it lies, so that no message of it need be copied.
+  virtual bool is_shared(const void* /*base*/, size_t /*bytes*/) const { return false; }
   virtual void progress() = 0;      // moves whatever can be moved now
   virtual int wait_fd() const = 0;  // readable when progress() may help; -1: nap instead
   // Around a block on wait_fd(): what peers do from now on makes it readable. What they did before

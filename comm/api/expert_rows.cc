@@ -110,10 +110,9 @@ Status read_config(const char* function, const tuttiEpOpConfig_t* given, tuttiEp
   *out = {};
   if (given == nullptr) return Status();
   TUTTI_TRY(tutti::read_struct(function, "config", given, kOpConfigBytes, out));
-  if (out->zero_copy == 1) {
-    return error(Code::kUnsupported, "%s: zero_copy 1 is not there yet", function);
-  }
-  return Status();
+  if (out->zero_copy >= 0 && out->zero_copy <= 2) return Status();
+  return error(Code::kInvalidArgument, "%s: zero_copy: expected 0 to 2, got %d", function,
+               out->zero_copy);
 }
 
 // --- dispatch ---
@@ -198,6 +197,7 @@ Status read_dispatch(const ExpertHandle& handle, const tuttiEpDispatchIn_t* give
   TUTTI_TRY(tutti::read_struct(kDispatch, "in", given_in, sizeof(in), &in));
   TUTTI_TRY(tutti::read_struct(kDispatch, "out", given_out, sizeof(out), &out));
   TUTTI_TRY(read_config(kDispatch, given_config, &config));
+  call->zero_copy = static_cast<tutti::ZeroCopy>(config.zero_copy);
   TUTTI_TRY(read_quant(config.quant, &call->quant));
   // First of all: which messages the others may expect of this rank, whatever is wrong with it.
   call->work.scales = call->quant != RowQuant::kNone;
@@ -271,6 +271,7 @@ Status read_combine(const ExpertHandle& handle, const tuttiEpCombineIn_t* given_
   TUTTI_TRY(tutti::read_struct(kCombine, "in", given_in, sizeof(in), &in));
   TUTTI_TRY(tutti::read_struct(kCombine, "out", given_out, sizeof(out), &out));
   TUTTI_TRY(read_config(kCombine, given_config, &config));
+  call->zero_copy = static_cast<tutti::ZeroCopy>(config.zero_copy);
   call->work.values = is_given(out.slot_value);
   call->work.reduce = reduce_of(handle, config.reduce);
   const int64_t hidden = last_dim(out.x);

@@ -55,7 +55,10 @@ void Execution::start(Plan* plan, const RunBuffers& buffers, const OpHeader& hea
     lane.receives_posted = false;
     lane.computed = false;
   }
-  for (SendEnd& end : plan->sends) end.base = end.channel->posted();
+  for (SendEnd& end : plan->sends) {
+    end.base = end.channel->posted();
+    if (plan->rows != nullptr) end.copied = end.channel->copied_bytes();
+  }
   for (RecvEnd& end : plan->recvs) end.base = end.channel->received();
   if (in_.size() < plan->most_operands) {
     in_.resize(plan->most_operands);

@@ -49,8 +49,8 @@ struct Traffic {
   uint64_t bytes_loaded = 0;
   uint64_t bytes_stored = 0;
   // Schedules of rows: bytes of messages that were not read where they were shown: landed by a
-  // transport without view, fetched, or cut so that a row had to be put together. A copy that the
-  // sender or its transport made shows like the rows themselves and is not in it.
+  // transport without view, fetched, copied because the plan says so, or cut so that a row had to
+  // be put together. A copy that the sender made shows like the rows themselves and is not in it.
   uint64_t staged_bytes = 0;
 };
 
@@ -105,6 +105,8 @@ class Execution {
   // Steps done since the object was made: tells a waiter whether anything moved.
   uint64_t steps_run() const { return steps_run_; }
   const Traffic& traffic() const { return traffic_; }
+  // Of a run of rows: Traffic::staged_bytes, and what this side has copied for its peers to read.
+  uint64_t staged_bytes() const;
 
  private:
   // What is fetched at a time: stays in the nearest cache until the kernel has read it, and is

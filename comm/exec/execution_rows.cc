@@ -108,6 +108,12 @@ Execution::StepResult Execution::check_rows(const RecvEnd& end, const BoundOpera
   return StepResult::kMismatch;
 }
 
+uint64_t Execution::staged_bytes() const {
+  uint64_t bytes = traffic_.staged_bytes;
+  for (const SendEnd& end : plan_->sends) bytes += end.channel->copied_bytes() - end.copied;
+  return bytes;
+}
+
 Status Execution::compute_rows(const BoundStep& step) {
   RowCompute work(plan_, step, base_, how_.stores, &traffic_);
   while (work.more()) {

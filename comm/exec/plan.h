@@ -63,8 +63,9 @@ struct BoundStep {
 struct SendEnd {
   SendChannel* channel;
   int peer;
-  uint32_t per_round;  // messages of one round
-  uint64_t base = 0;   // posted() when the run started
+  uint32_t per_round;   // messages of one round
+  uint64_t base = 0;    // posted() when the run started
+  uint64_t copied = 0;  // of rows: copied_bytes() then
 };
 struct RecvEnd {
   RecvChannel* channel;
@@ -154,6 +155,7 @@ class Plan {
   RowLayout row_layout;
   std::vector<BoundRows> row_steps;
   std::vector<RowSet> row_sets;  // of each operand
+  bool copies_shown = false;  // messages are copied to the rows of their sets before they are read
   RowTables row_tables;
 
  private:

@@ -92,7 +92,7 @@ void RowCompute::find_in_message(const Message& message) {
   size_t skip = 0;  // bytes of *part that belong to earlier rows
   for (uint32_t i = 0; i < count;) {
     const char* from = static_cast<const char*>(part->iov_base) + skip;
-    const size_t whole = (part->iov_len - skip) / bytes;
+    const size_t whole = plan_->copies_shown ? 0 : (part->iov_len - skip) / bytes;
     const auto n = static_cast<uint32_t>(std::min<size_t>(whole, count - i));
     for (uint32_t j = 0; j < n; ++j) rows[i + j] = from + j * bytes;
     i += n;

@@ -3,11 +3,12 @@
 #include <algorithm>
 
 #include "comm/base/hash.h"
+#include "comm/expert/zero_copy.h"
 
 namespace tutti {
 
-RowOperation::RowOperation(ExpertHandle& handle, const char* name)
-    : handle_(handle), use_(handle), name_(name) {}
+RowOperation::RowOperation(ExpertHandle& handle, const char* name, ZeroCopy zero_copy)
+    : handle_(handle), use_(handle), name_(name), zero_copy_(zero_copy) {}
 
 std::string RowOperation::describe() const {
   return std::string(name_) + " of " + std::to_string(handle_.tokens) + " tokens (call " +
@@ -48,6 +49,14 @@ RowLayout layout_of_nothing(const Schedule& schedule) {
 
 }  // namespace
 
+Status RowOperation::bind(bool refused) {
+  ExpertGroup::Runner& runner = handle_.group().runner();
+  build(refused, &runner.schedule);
+  return runner.plan.bind_rows(runner.schedule,
+                               refused ? layout_of_nothing(runner.schedule) : layout(),
+                               handle_.group().channels());
+}
+
 Status RowOperation::begin() {
   ExpertGroup::Runner& runner = handle_.group().runner();
   sequence_ = handle_.group().next_sequence();
@@ -58,12 +67,18 @@ Status RowOperation::begin() {
     return Status();
   }
   outcome_ = check();
+  if (outcome_.ok()) {
+    TUTTI_TRY(bind(false));
+    if (zero_copy_ == ZeroCopy::kRequire) {
+      outcome_ = check_zero_copy(runner.plan, buffers(), comm(), name_);
+    }
+  }
   const bool refused = !outcome_.ok();
-  if (refused) culprit_ = comm().rank();
-  build(refused, &runner.schedule);
-  TUTTI_TRY(runner.plan.bind_rows(runner.schedule,
-                                  refused ? layout_of_nothing(runner.schedule) : layout(),
-                                  handle_.group().channels()));
+  if (refused) {
+    culprit_ = comm().rank();
+    TUTTI_TRY(bind(true));
+  }
+  apply_zero_copy(zero_copy_, &runner.plan);
   Arithmetic how;
   // Beyond the cache nobody will find the rows there.
   if (bytes_written() * static_cast<uint64_t>(comm().nranks()) > comm().parts().cache_bytes) {
@@ -106,7 +121,7 @@ void RowOperation::let_go() {
   if (begun_ && result.ok()) {
     const ExpertGroup::Runner& runner = handle_.group().runner();
     stats.sent.add(traffic_of(runner.plan, handle_.group().placement(), comm().rank()));
-    stats.staged_bytes += runner.execution.traffic().staged_bytes;
+    stats.staged_bytes += runner.execution.staged_bytes();
     count(&stats);
   }
   use_.end();

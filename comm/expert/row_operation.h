@@ -26,6 +26,7 @@ struct RowArray {
 // values counts, for the others must not wait for this rank.
 struct DispatchCall {
   Status own;
+  ZeroCopy zero_copy = ZeroCopy::kAuto;
   DispatchWork work;
   RowQuant quant = RowQuant::kNone;
   RowArray in, in_scale, in_weight;
@@ -34,6 +35,7 @@ struct DispatchCall {
 
 struct CombineCall {
   Status own;
+  ZeroCopy zero_copy = ZeroCopy::kAuto;
   CombineWork work;
   DataType partial = DataType::kFloat32;
   RowArray in, in_weight, in_value;
@@ -60,7 +62,7 @@ class RowOperation : public Operation {
 
  protected:
   // `name`: of static storage. The handle counts this operation as busy from now on.
-  RowOperation(ExpertHandle& handle, const char* name);
+  RowOperation(ExpertHandle& handle, const char* name, ZeroCopy zero_copy);
 
   ExpertHandle& handle() { return handle_; }
   const ExpertHandle& handle_of() const { return handle_; }
@@ -80,11 +82,13 @@ class RowOperation : public Operation {
  private:
   Communicator& comm() const { return handle_.group().comm(); }
   const Execution& execution() const { return handle_.group().runner().execution; }
+  Status bind(bool refused);
   Status heard() const;
 
   ExpertHandle& handle_;
   HandleUse use_;
   const char* const name_;
+  const ZeroCopy zero_copy_;
   uint64_t sequence_ = 0;
   bool begun_ = false;  // there is something to run
   WaitClock waits_;
@@ -96,7 +100,7 @@ class RowOperation : public Operation {
 class DispatchOperation final : public RowOperation {
  public:
   DispatchOperation(ExpertHandle& handle, const DispatchCall& call)
-      : RowOperation(handle, "expert dispatch"), call_(call) {}
+      : RowOperation(handle, "expert dispatch", call.zero_copy), call_(call) {}
 
  private:
   Status check() override;
@@ -114,7 +118,7 @@ class DispatchOperation final : public RowOperation {
 class CombineOperation final : public RowOperation {
  public:
   CombineOperation(ExpertHandle& handle, const CombineCall& call)
-      : RowOperation(handle, "expert combine"), call_(call) {}
+      : RowOperation(handle, "expert combine", call.zero_copy), call_(call) {}
 
  private:
   Status check() override;

@@ -14,6 +14,10 @@ enum class ExpertReplica : uint8_t { kNone, kRoundRobin, kNearest };
 // one rank hands them on; or all of them to all ranks.
 enum class ExpertAlgo : uint8_t { kDirect, kHier, kAllGather };
 
+// Whether messages are read where they lie: where that can be; or not at all unless all of them
+// can; or never.
+enum class ZeroCopy : uint8_t { kAuto, kRequire, kForbid };
+
 // Rows by expert, rather than one for a token.
 constexpr bool is_by_expert(ExpertLayout layout) {
   return layout == ExpertLayout::kExpertMajor || layout == ExpertLayout::kExpertSlab;

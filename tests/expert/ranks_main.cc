@@ -14,6 +14,7 @@
 #include "tests/expert/rows_cases.h"
 #include "tests/expert/stats_cases.h"
 #include "tests/expert/tensor_cases.h"
+#include "tests/expert/zero_copy_cases.h"
 
 namespace tutti {
 namespace {
@@ -72,6 +73,19 @@ TEST(ExpertRanks, RefusalOfAPlacementIsHeardByAll) { expect_placement_refused(ru
 TEST(ExpertRanks, MasksAreAgreedOn) { expect_masks_agreed(run_here); }
 TEST(ExpertRanks, AMaskedRankIsAlone) { expect_masked_rank_is_alone(run_here); }
 TEST(ExpertRanks, AMaskedRankIsReadmitted) { expect_readmitted(run_here); }
+
+Reach reach() {
+  const char* const transport = std::getenv("TUTTI_TRANSPORT");
+  return transport != nullptr && std::string(transport) == "shm" ? Reach::kShared : Reach::kNone;
+}
+TEST(ExpertRanks, NothingIsStagedOrItIsRefused) {
+  run_seeds([](const RunRanks& run, const oracle::Problem& p, uint64_t seed) {
+    if (seed % 3 == 0) expect_zero_copy(run, p, seed, reach());
+  });
+}
+TEST(ExpertRanks, ZeroCopyNeedsTheGroupsMemory) {
+  expect_zero_copy_needs_the_groups_memory(run_here, reach());
+}
 TEST(ExpertRanks, RefusalOfDispatchIsHeardByAll) { expect_dispatch_refused(run_here); }
 TEST(ExpertRanks, RefusalOfCombineIsHeardByAll) { expect_combine_refused(run_here); }
 

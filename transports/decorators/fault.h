@@ -62,6 +62,9 @@ class FaultTransport final : public Transport {
   void free(void* base) override { inner_->free(base); }
   Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) override;
   Status deregister_memory(uint64_t handle) override;
+  bool is_shared(const void* base, size_t bytes) const override {
+    return inner_->is_shared(base, bytes);
+  }
   void progress() override;
   int wait_fd() const override { return inner_->wait_fd(); }
   void begin_wait() override { inner_->begin_wait(); }

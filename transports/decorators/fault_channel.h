@@ -35,6 +35,8 @@ class FaultSendChannel final : public SendChannel {
   uint64_t sent() override;
   uint64_t consumed() override { return inner_->consumed(); }
   Status health() const override;
+  void lend_all(bool on) override { inner_->lend_all(on); }
+  uint64_t copied_bytes() const override { return inner_->copied_bytes(); }
 
  private:
   // Whether the next message may be posted at all; counts the call.

@@ -50,6 +50,8 @@ class TraceSendChannel final : public SendChannel {
   }
   uint64_t consumed() override { return inner_->consumed(); }
   Status health() const override { return inner_->health(); }
+  void lend_all(bool on) override { inner_->lend_all(on); }
+  uint64_t copied_bytes() const override { return inner_->copied_bytes(); }
 
  private:
   TraceRing* ring_;

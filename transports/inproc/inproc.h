@@ -55,6 +55,7 @@ class InprocTransport final : public Transport {
     return registrations_.add(base, bytes, handle);
   }
   Status deregister_memory(uint64_t handle) override { return registrations_.remove(handle); }
+  bool is_shared(const void* /*base*/, size_t /*bytes*/) const override { return true; }
   void progress() override {}
   int wait_fd() const override { return bell_.fd(); }
   void begin_wait() override { bell_.begin_wait(); }

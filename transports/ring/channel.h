@@ -38,6 +38,8 @@ class RingSendChannel final : public SendChannel {
   uint64_t consumed() override;
   uint64_t sent() override;
   Status health() const override { return failure_.ok() ? link_->health(end_) : failure_; }
+  void lend_all(bool on) override;
+  uint64_t copied_bytes() const override { return copied_bytes_; }
 
  private:
   bool ended() const { return state_->load(std::memory_order_acquire) & kEnded; }
@@ -76,6 +78,11 @@ class RingSendChannel final : public SendChannel {
   uint64_t sent_;                 // last answer of sent(), which abort freezes
   uint64_t placed_ = UINT64_MAX;  // the message place() has given an address for
   RingLimits limits_;
+  // What is at most copied into a message's line, or into the spill though the peer could read it
+  // where it lies: nothing while all is lent.
+  uint32_t line_bytes_ = kLineBytes;
+  uint32_t spilled_bytes_;
+  uint64_t copied_bytes_ = 0;
   LinkMemory* memory_;  // null: one address space
   RingEnd end_;
   std::shared_ptr<RingLink> link_;

@@ -78,6 +78,7 @@ RingSendChannel::RingSendChannel(std::shared_ptr<RingLink> link, const RingEnd& 
       consumed_(end.consumed),
       sent_(end.position),
       limits_(limits),
+      spilled_bytes_(limits.copied_bytes),
       memory_(link->memory()),
       end_(end),
       link_(std::move(link)),
@@ -87,6 +88,11 @@ RingSendChannel::~RingSendChannel() {
   link_->close(end_, next_, released() != next_);
   give_back_blocks(next_);
   staging_.drop();
+}
+
+void RingSendChannel::lend_all(bool on) {
+  line_bytes_ = on ? 0 : kLineBytes;
+  spilled_bytes_ = on ? 0 : limits_.copied_bytes;
 }
 
 // Whether one more message may be outstanding. The reader's counter, a line flight away, is looked
@@ -107,12 +113,13 @@ RingSendChannel::Filled RingSendChannel::fill(RingSlot* slot, const iovec* parts
                                               uint64_t* tag) {
   size_t bytes = 0;
   for (int i = 0; i < nparts; ++i) bytes += parts[i].iov_len;
-  if (bytes <= kLineBytes) {
+  if (bytes <= line_bytes_) {
     copy_parts(slot->message.payload, parts, nparts);
+    copied_bytes_ += bytes;
     *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kLine);
     return Filled::kCopied;
   }
-  if (bytes <= limits_.copied_bytes && spill(slot, parts, nparts, bytes, tag)) {
+  if (bytes <= spilled_bytes_ && spill(slot, parts, nparts, bytes, tag)) {
     return Filled::kCopied;
   }
   return lend(slot, parts, nparts, bytes, tag);
@@ -124,6 +131,7 @@ bool RingSendChannel::spill(RingSlot* slot, const iovec* parts, int nparts, size
   const uint64_t offset = room_in_spill(bytes);
   if (offset == CircularRoom::kNone) return false;
   copy_parts(ring_.spill(offset, bytes), parts, nparts);
+  copied_bytes_ += bytes;
   slot->message.spilled = offset;
   *tag = bytes << 8 | static_cast<uint64_t>(MessageKind::kSpill);
   return true;
@@ -167,6 +175,8 @@ RingSendChannel::Filled RingSendChannel::lend_across(RingSlot* slot, const iovec
   if (nparts == 1) {
     first = memory_->describe(parts[0]);
     if (first.region != kOwnAddress) return lend_one(slot, first, tag);
+  } else if (line_bytes_ == 0 && all_mapped(parts, nparts)) {
+    return lend_list(slot, parts, nparts, bytes, tag);
   }
   if (bytes <= kSpilledBytes && spill(slot, parts, nparts, bytes, tag)) return Filled::kCopied;
   if (nparts == 1 || bytes <= kStagedBytes || !all_mapped(parts, nparts)) {
@@ -223,6 +233,7 @@ RingSendChannel::Filled RingSendChannel::lend_copy(RingSlot* slot, void* room, c
                                                    int nparts, size_t bytes, uint64_t* tag) {
   if (room == nullptr) return Filled::kNoMemory;
   copy_parts(static_cast<std::byte*>(room), parts, nparts);
+  copied_bytes_ += bytes;
   return lend_one(slot, memory_->describe({room, bytes}), tag);
 }
 
@@ -281,10 +292,11 @@ inline void RingSendChannel::publish(RingSlot* slot, const OpHeader* header, uin
 
 bool RingSendChannel::post_send(const OpHeader* header, const iovec* parts, int nparts) {
   if (!has_room() || ended()) return false;
-  if (nparts != 1 || parts[0].iov_len > kLineBytes) return post_large(header, parts, nparts);
+  if (nparts != 1 || parts[0].iov_len > line_bytes_) return post_large(header, parts, nparts);
   // The shortest way for the shortest messages; post_large would do the same.
   RingSlot* slot = &ring_.slot(next_);
   copy_line(slot->message.payload, parts[0].iov_base, parts[0].iov_len);
+  copied_bytes_ += parts[0].iov_len;
   lent_ &= ~(uint64_t{1} << (next_ % kRingSlots));
   publish(slot, header, parts[0].iov_len << 8 | static_cast<uint64_t>(MessageKind::kLine));
   return true;

@@ -175,6 +175,10 @@ Status ShmTransport::deregister_memory(uint64_t handle) {
   return restored;
 }
 
+bool ShmTransport::is_shared(const void* base, size_t bytes) const {
+  return bytes == 0 || own_->regions->find(base, bytes).generation != 0;
+}
+
 void ShmTransport::abort(uint64_t comm) {
   std::vector<std::shared_ptr<RingLink>> links;
   {

@@ -77,6 +77,7 @@ class ShmTransport final : public Transport {
   Status register_memory(void* base, size_t bytes, bool remap, uint64_t* handle) override;
   // kOutOfMemory: it is still registered.
   Status deregister_memory(uint64_t handle) override;
+  bool is_shared(const void* base, size_t bytes) const override;
   void progress() override {}
   int wait_fd() const override { return bell_.fd(); }
   void begin_wait() override { bell_.begin_wait(); }

@@ -230,7 +230,10 @@ typedef struct {
   int32_t partial;        /* RANK, NODE: a tuttiDataType_t (bf16, f16, f32); 0: the type of in.x */
   int32_t send_only;      /* 1: return once sends are posted; see tuttiEpComplete */
   int32_t num_channels;   /* 0: the group's */
-  int32_t zero_copy;      /* 0: where possible; 1: tuttiInvalidUsage where not; 2: never */
+  int32_t zero_copy;      /* 0: receivers read rows where they lie, if they can and it is no slower;
+                             1: tuttiInvalidUsage, before anything moves, on a rank that would have
+                             to copy what it sends; 2: what this rank receives is copied first.
+                             Ranks may differ: each sees to its own end */
 } tuttiEpOpConfig_t;
 
 /* What this rank has sent, by tier: 0 to itself, 1 inside its node, 2 to other nodes; in dispatches
@@ -240,7 +243,10 @@ typedef struct {
 typedef struct {
   tuttiEpHdr_t hdr;
   uint64_t rows[3], payload_bytes[3], meta_bytes[3];
-  uint64_t staged_bytes; /* copied on the way, instead of from where they lay to where they go */
+  uint64_t staged_bytes; /* of messages that were not read where the sender's rows lay: copied on
+                            the way, by the one who counts them. What is computed before it travels
+                            (quantised rows, partial sums), and gathered (in.weight, in.row_value),
+                            lies where it was written */
   uint64_t ops[2];       /* dispatches, combines (tuttiEpOp_t) that have succeeded */
   uint64_t dropped;      /* assignments of this rank, by every Prepare that has succeeded */
   uint64_t timeouts;     /* operations that a peer kept waiting beyond the deadline */
