@@ -55,8 +55,7 @@ Status differs(const char* field, int rank, uint64_t expected, uint64_t got) {
                rank);
 }
 
-// `weights`: whether those of both ranks count.
-Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank, bool weights) {
+Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank) {
   struct Field {
     const char* name;
     uint64_t expected, got;
@@ -71,13 +70,26 @@ Status compare(const ExpertHeader& mine, const ExpertHeader& theirs, int rank, b
       Field{"pad_to_capacity", mine.pad_to_capacity, theirs.pad_to_capacity},
       Field{"slab_rows", mine.zone_rows, theirs.zone_rows},
       Field{"mask epoch", mine.mask_epoch, theirs.mask_epoch},
-      // Of no tokens there are no weights to give.
-      Field{"topk_weight given",
-            weights && mine.tokens > 0 && theirs.tokens > 0 ? mine.weighted : theirs.weighted,
-            theirs.weighted},
   };
   for (const Field& f : fields) {
     if (f.expected != f.got) return differs(f.name, rank, f.expected, f.got);
+  }
+  return Status();
+}
+
+// Of no tokens there are no weights to give: ranks that have tokens are compared with each other,
+// so that those without find the same.
+Status compare_weights(const AllCounts& all, std::span<const uint8_t> masked, int rank,
+                       int* culprit) {
+  const bool expected = is_weighted(all, masked, rank);
+  for (int r = 0; r < all.nranks(); ++r) {
+    const ExpertHeader& theirs = all.of(r).header();
+    if (is_masked(masked, r) || theirs.tokens == 0 || (theirs.weighted != 0) == expected) continue;
+    *culprit = r;
+    return error(Code::kInvalidArgument,
+                 "topk_weight given: expected the same on all ranks that have tokens, got %d and, "
+                 "on rank %d, %d",
+                 static_cast<int>(expected), r, theirs.weighted);
   }
   return Status();
 }
@@ -144,10 +156,9 @@ Status check_headers(const AllCounts& all, std::span<const uint8_t> masked, int 
   }
   for (int r = 0; r < all.nranks(); ++r) {
     *culprit = r;
-    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r,
-                      !is_masked(masked, rank) && !is_masked(masked, r)));
+    TUTTI_TRY(compare(all.of(rank).header(), all.of(r).header(), r));
   }
-  return Status();
+  return compare_weights(all, masked, rank, culprit);
 }
 
 bool is_weighted(const AllCounts& all, std::span<const uint8_t> masked, int rank) {

@@ -53,6 +53,23 @@ TEST_F(ExpertPrepareRefusal, WeightsAreThoseOfRanksWithTokens) {
   }
 }
 
+// So does one that has nothing to compare with theirs.
+TEST_F(ExpertPrepareRefusal, RanksThatDifferInWeightsAreHeardByAll) {
+  Problem p = oracle::two_ranks(oracle::Layout::kExpertMajor);
+  p.ranks.insert(p.ranks.begin(), {0, {}, {}});
+  const Team team(3);
+  team.run([&](int rank, tuttiComm_t comm) {
+    const EpRank r(comm, p);
+    const tuttiEpTensor_t ids = ep_tensor(r.input().ids, {r.input().tokens, p.topk});
+    const tuttiEpTensor_t weights = ep_tensor(r.input().weights, {r.input().tokens, p.topk});
+    const tuttiEpTensor_t* const given = rank == 1 ? &weights : nullptr;
+    EXPECT_TRUE(
+        returns(tuttiInvalidArgument, tuttiEpPrepare(r.handle, &ids, given, nullptr, nullptr)));
+    EXPECT_TRUE(names(last_error(), {"topk_weight", "rank 2"}));
+    EXPECT_TRUE(returns(tuttiSuccess, r.prepare()));
+  });
+}
+
 TEST_F(ExpertPrepareRefusal, SlotsOfRowsHaveNoGaps) {
   const Problem p = oracle::two_ranks(oracle::Layout::kFlat);
   const Team team(2);
