@@ -30,7 +30,8 @@ std::string RowExchange::lacks(const Case& c, RowWay way) {
   if (shape.quant != ExpertQuant::kNone) return "rows that are quantised";
   if (shape.backward) return "rows that are multiplied by weights";
   const bool combines = c.collective != Collective::kExpertDispatch;
-  if (way == RowWay::kDedup && combines && shape.by_slot && is_by_expert(shape.layout)) {
+  if (way == RowWay::kDedup && combines && shape.reduce == ExpertReduce::kSlot &&
+      is_by_expert(shape.layout)) {
     return "sums by k of what ranks have added up";
   }
   if (way == RowWay::kAssign && combines && !is_by_expert(shape.layout)) {

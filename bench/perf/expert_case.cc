@@ -13,6 +13,7 @@ constexpr std::array<const char*, kNumExpertLayouts> kLayouts = {"flat", "expert
 constexpr std::array<const char*, kNumExpertQuants> kQuants = {"none", "forward", "fp8e4m3_b128",
                                                                "int8_token"};
 constexpr std::array<const char*, kNumExpertAlgos> kAlgos = {"auto", "direct", "hier", "allgather"};
+constexpr std::array<const char*, kNumExpertReduces> kReduces = {"slot", "rank", "node"};
 
 constexpr size_t kBlock = 128;  // elements that share a scale
 
@@ -29,6 +30,7 @@ std::optional<Enum> find(const std::array<const char*, n>& names, std::string_vi
 const char* name_of(ExpertLayout layout) { return kLayouts[static_cast<size_t>(layout)]; }
 const char* name_of(ExpertQuant quant) { return kQuants[static_cast<size_t>(quant)]; }
 const char* name_of(ExpertAlgo algo) { return kAlgos[static_cast<size_t>(algo)]; }
+const char* name_of(ExpertReduce reduce) { return kReduces[static_cast<size_t>(reduce)]; }
 
 std::string routing_name(const ExpertShape& shape) {
   if (shape.routing == RoutingKind::kUniform) return "uniform";
@@ -46,6 +48,9 @@ std::optional<ExpertQuant> parse_quant(std::string_view name) {
 }
 std::optional<ExpertAlgo> parse_expert_algo(std::string_view name) {
   return find<ExpertAlgo>(kAlgos, name);
+}
+std::optional<ExpertReduce> parse_reduce(std::string_view name) {
+  return find<ExpertReduce>(kReduces, name);
 }
 
 bool parse_routing(const std::string& name, ExpertShape* shape) {
@@ -82,7 +87,7 @@ std::string encode_shape(const ExpertShape& s) {
   char text[160];
   std::snprintf(text, sizeof text, "%d %d %d %d %d %d %d %d %d %d %.17g %d %d", s.tokens, s.hidden,
                 s.topk, s.experts, static_cast<int>(s.layout), static_cast<int>(s.quant),
-                static_cast<int>(s.algo), static_cast<int>(s.by_slot), static_cast<int>(s.backward),
+                static_cast<int>(s.algo), static_cast<int>(s.reduce), static_cast<int>(s.backward),
                 static_cast<int>(s.routing), s.zipf, s.ranks_per_node,
                 static_cast<int>(s.peers_stream));
   return text;
@@ -93,22 +98,23 @@ std::optional<ExpertShape> decode_shape(const std::string& text) {
   int layout = 0;
   int quant = 0;
   int algo = 0;
-  int by_slot = 0;
+  int reduce = 0;
   int backward = 0;
   int routing = 0;
   int peers_stream = 0;
   const int fields = std::sscanf(text.c_str(), "%d %d %d %d %d %d %d %d %d %d %lf %d %d", &s.tokens,
-                                 &s.hidden, &s.topk, &s.experts, &layout, &quant, &algo, &by_slot,
+                                 &s.hidden, &s.topk, &s.experts, &layout, &quant, &algo, &reduce,
                                  &backward, &routing, &s.zipf, &s.ranks_per_node, &peers_stream);
   if (fields != 13 || s.tokens < 1 || s.hidden < 1 || s.topk < 1 || s.experts < s.topk ||
       layout < 0 || layout >= kNumExpertLayouts || quant < 0 || quant >= kNumExpertQuants ||
-      algo < 0 || algo >= kNumExpertAlgos || routing < 0 || routing >= kNumRoutingKinds) {
+      algo < 0 || algo >= kNumExpertAlgos || reduce < 0 || reduce >= kNumExpertReduces ||
+      routing < 0 || routing >= kNumRoutingKinds) {
     return std::nullopt;
   }
   s.layout = static_cast<ExpertLayout>(layout);
   s.quant = static_cast<ExpertQuant>(quant);
   s.algo = static_cast<ExpertAlgo>(algo);
-  s.by_slot = by_slot != 0;
+  s.reduce = static_cast<ExpertReduce>(reduce);
   s.backward = backward != 0;
   s.peers_stream = peers_stream != 0;
   s.routing = static_cast<RoutingKind>(routing);

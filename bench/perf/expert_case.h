@@ -19,6 +19,10 @@ inline constexpr int kNumExpertQuants = 4;
 // Values equal tuttiEpAlgo_t.
 enum class ExpertAlgo : uint8_t { kAuto, kDirect, kHier, kAllGather };
 inline constexpr int kNumExpertAlgos = 4;
+// How Combine adds up: by k; a sum of each rank first; those of a node's ranks, too. In the order
+// of tuttiEpReduce_t, which has AUTO before them.
+enum class ExpertReduce : uint8_t { kSlot, kRank, kNode };
+inline constexpr int kNumExpertReduces = 3;
 // Which experts tokens choose: all alike; expert of popularity i in proportion to i^-zipf; or all
 // tokens the same ones, 0 to K-1.
 enum class RoutingKind : uint8_t { kUniform, kZipf, kOne };
@@ -32,7 +36,7 @@ struct ExpertShape {
   ExpertLayout layout = ExpertLayout::kFlat;
   ExpertQuant quant = ExpertQuant::kNone;
   ExpertAlgo algo = ExpertAlgo::kAuto;
-  bool by_slot = false;   // Combine: a sum by k, not a sum of each rank first
+  ExpertReduce reduce = ExpertReduce::kRank;
   bool backward = false;  // Dispatch by expert multiplies each row by its weight
   RoutingKind routing = RoutingKind::kUniform;
   double zipf = 1;
@@ -43,10 +47,12 @@ struct ExpertShape {
 const char* name_of(ExpertLayout layout);            // "flat", ...
 const char* name_of(ExpertQuant quant);              // "none", "fp8e4m3_b128", ...
 const char* name_of(ExpertAlgo algo);                // "auto", "direct", ...
+const char* name_of(ExpertReduce reduce);            // "slot", ...
 std::string routing_name(const ExpertShape& shape);  // "uniform", "zipf:1", "one"
 std::optional<ExpertLayout> parse_layout(std::string_view name);
 std::optional<ExpertQuant> parse_quant(std::string_view name);
 std::optional<ExpertAlgo> parse_expert_algo(std::string_view name);
+std::optional<ExpertReduce> parse_reduce(std::string_view name);
 bool parse_routing(const std::string& name, ExpertShape* shape);
 
 // Whether rows are grouped by expert, one for each assignment; else one for each token.

@@ -38,10 +38,9 @@ Status take_words(const RawExpert& raw, const std::string& algorithm, ExpertShap
   const auto algo = parse_expert_algo(algorithm.empty() ? "auto" : algorithm);
   if (!algo) return wrong_value("--algo", "auto, direct, hier or allgather", algorithm);
   shape->algo = *algo;
-  if (raw.reduce != "slot" && raw.reduce != "rank") {
-    return wrong_value("--reduce", "slot or rank", raw.reduce);
-  }
-  shape->by_slot = raw.reduce == "slot";
+  const auto reduce = parse_reduce(raw.reduce);
+  if (!reduce) return wrong_value("--reduce", "slot, rank or node", raw.reduce);
+  shape->reduce = *reduce;
   if (raw.direction != "fwd" && raw.direction != "bwd") {
     return wrong_value("--direction", "fwd or bwd", raw.direction);
   }
@@ -78,7 +77,7 @@ void add_expert_options(tutti::Cli::Command& command, RawExpert* raw) {
   command.option("--layout", &raw->layout,
                  "flat, expert_major, expert_slab, rank_major; several with commas (flat)");
   command.option("--quant", &raw->quant, "none, fp8e4m3_b128, int8_token or forward (none)");
-  command.option("--reduce", &raw->reduce, "of combine: slot or rank (rank)");
+  command.option("--reduce", &raw->reduce, "of combine: slot, rank or node (rank)");
   command.option("--direction", &raw->direction,
                  "fwd, or bwd: dispatch by expert multiplies by weights (fwd)");
   command.option("--routing", &raw->routing, "uniform, zipf:S or one (uniform)");

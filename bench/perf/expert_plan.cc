@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "comm/base/hash.h"
 
@@ -151,22 +152,28 @@ Tiers least_bytes(const Case& c, int nranks) {
   const ExpertPlan plan(c, 0, nranks);
   const uint64_t wide = static_cast<uint64_t>(shape.hidden) * 2;
   const uint64_t out = delivered_bytes(shape) + scale_bytes(shape);
-  const bool slots = shape.by_slot && is_by_expert(shape.layout);
+  const bool slots = shape.reduce == ExpertReduce::kSlot && is_by_expert(shape.layout);
+  const bool once_out = shape.algo == ExpertAlgo::kAuto || shape.algo == ExpertAlgo::kHier;
+  const bool once_back = shape.reduce == ExpertReduce::kNode;
   const bool dispatches = c.collective != Collective::kExpertCombine;
   const bool combines = c.collective != Collective::kExpertDispatch;
   Tiers least;
-  std::vector<int> last(static_cast<size_t>(nranks), -1);
+  // The last token that each rank and each node was seen to get.
+  std::vector<int> of_rank(static_cast<size_t>(nranks), -1);
+  std::vector<int> of_node(static_cast<size_t>(nranks), -1);
   for (int source = 0; source < nranks; ++source) {
     for (int token = 0; token < shape.tokens; ++token) {
       for (int k = 0; k < shape.topk; ++k) {
         const int rank = plan.rank_of(plan.expert_of(source, token, k));
         if (rank == source) continue;
-        const bool near = node_of(shape, rank) == node_of(shape, source);
-        int& seen = last[static_cast<size_t>(rank)];
-        const bool first = seen != source * shape.tokens + token;
-        seen = source * shape.tokens + token;
-        if (dispatches && first) least.add(near, out);
-        if (combines && (first || slots)) least.add(near, wide);
+        const int node = node_of(shape, rank);
+        const int id = source * shape.tokens + token;
+        const bool near = node == node_of(shape, source);
+        const bool first = std::exchange(of_rank[static_cast<size_t>(rank)], id) != id;
+        // Handed on by a rank of its node that has it already.
+        const bool handed_on = std::exchange(of_node[static_cast<size_t>(node)], id) == id;
+        if (dispatches && first) least.add(near || (once_out && handed_on), out);
+        if (combines && (first || slots)) least.add(near || (once_back && handed_on), wide);
       }
     }
   }

@@ -64,7 +64,8 @@ class ExpertPlan {
 
 // Bytes of payload that have to cross between ranks, all of them together, scales included: for
 // Dispatch a row for each token and other rank that needs it, for Combine the same, or, of a sum by
-// k in a layout by expert, a row for each assignment.
+// k in a layout by expert, a row for each assignment. What goes over nodes crosses to each of them
+// once, and is handed on there.
 Tiers least_bytes(const Case& c, int nranks);
 
 }  // namespace perf

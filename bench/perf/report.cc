@@ -105,7 +105,7 @@ Json expert_fields(const CaseResult& result, const Row& row, const System& syste
           {"experts", s.experts},
           {"layout", name_of(s.layout)},
           {"quant", name_of(s.quant)},
-          {"reduce", s.by_slot ? "slot" : "rank"},
+          {"reduce", name_of(s.reduce)},
           {"direction", s.backward ? "bwd" : "fwd"},
           {"routing", routing_name(s)},
           {"ranks_per_node", s.ranks_per_node},

@@ -45,7 +45,7 @@ std::string expert_head(const Case& c, const Systems& systems, const Options& op
   result += text("%d batches in turns\n# %d tokens of %d, %d of %d experts, %s, ", options.batches,
                  s.tokens, s.hidden, s.topk, s.experts, routing_name(s).c_str());
   result += text("layout %s, quant %s, reduce %s, %s\n", name_of(s.layout), name_of(s.quant),
-                 s.by_slot ? "slot" : "rank", s.backward ? "bwd" : "fwd");
+                 name_of(s.reduce), s.backward ? "bwd" : "fwd");
   return result + text("#%-14s %10s %10s %10s %10s %10s %10s %10s %10s %6s %9s\n", "system",
                        "p50 us", "p99 us", "cpu us", "time/bound", "node MB", "far MB", "wire MB",
                        "bytes/min", "wrong", "/ tutti");

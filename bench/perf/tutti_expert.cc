@@ -137,7 +137,8 @@ void TuttiExpert::describe_combine(const ExpertPlan& plan, uint8_t* send, uint8_
   combine_in_.x = rows(plan, send + p.expert_rows, tuttiBfloat16, shape.hidden);
   combine_out_.x = tensor(recv + p.y, tuttiBfloat16, {shape.tokens, shape.hidden});
   combine_config_.dir = shape.backward ? TUTTI_EP_BWD : TUTTI_EP_FWD;
-  combine_config_.reduce = shape.by_slot ? TUTTI_EP_REDUCE_SLOT : TUTTI_EP_REDUCE_RANK;
+  combine_config_.reduce =
+      static_cast<tuttiEpReduce_t>(TUTTI_EP_REDUCE_SLOT + static_cast<int>(shape.reduce));
 }
 
 Status TuttiExpert::prepare(void* send_memory, void* recv_memory) {

@@ -85,12 +85,30 @@ TEST(ExpertPlanTest, TheLeastBytes) {
   EXPECT_EQ(least_bytes(c, kRanks).near, 20u * 300);
   EXPECT_EQ(least_bytes(c, kRanks).far, 20u * 300);
   c.collective = Collective::kExpertRoundTrip;
-  c.expert.by_slot = true;
+  c.expert.reduce = ExpertReduce::kSlot;
   EXPECT_EQ(least_bytes(c, kRanks).total(), 40u * 300 + 160u * 300);
   c.collective = Collective::kExpertDispatch;
   c.expert.quant = ExpertQuant::kFp8Block128;
   EXPECT_EQ(least_bytes(c, kRanks).total(), 40u * (150 + 2 * 4));
   EXPECT_EQ(least_bytes(c, 1).total(), 0u);
+}
+
+// All experts of tokens of rank 0 are on ranks 2 and 3, the other node: its row crosses to that
+// once, and once there; its sums come back likewise.
+TEST(ExpertPlanTest, TheLeastBytesBetweenNodes) {
+  Case c = small_case(Collective::kExpertRoundTrip, ExpertLayout::kFlat);
+  c.expert.topk = 10;
+  c.expert.ranks_per_node = 2;
+  c.expert.algo = ExpertAlgo::kDirect;
+  constexpr uint64_t kRows = 4u * 20 * 300;  // of all tokens
+  EXPECT_EQ(least_bytes(c, 4).near, 2 * kRows);
+  EXPECT_EQ(least_bytes(c, 4).far, 2 * 2 * kRows);
+  c.expert.algo = ExpertAlgo::kAuto;
+  EXPECT_EQ(least_bytes(c, 4).near, 3 * kRows);
+  EXPECT_EQ(least_bytes(c, 4).far, 3 * kRows);
+  c.expert.reduce = ExpertReduce::kNode;
+  EXPECT_EQ(least_bytes(c, 4).near, 4 * kRows);
+  EXPECT_EQ(least_bytes(c, 4).far, 2 * kRows);
 }
 
 // The buffers of all ranks, filled.

@@ -120,16 +120,18 @@ class RunTest(unittest.TestCase):
                 self.assertEqual({row["system"] for row in rows}, {"tutti", "limit"})
 
     def test_bytes_of_experts_by_tier(self):
+        words = ["round_trip", "--ranks-per-node", "2", "--algo"]
+        direct = self.experts(*words, "direct", "-t", "shm", ranks=4)
         for transport in ("shm", "gloo", "mpi"):
             if transport != "shm" and not os.path.exists(f"{BIN}/../lib/libtutti_{transport}.so"):
                 continue
             with self.subTest(transport=transport):
-                rows = self.experts("round_trip", "-t", transport, "--ranks-per-node", "2",
-                                    "--algo", "direct", ranks=4)
-                for row in rows:
-                    near, far = row["min_by_tier"]
-                    self.assertGreater(near, 0)
+                rows = self.experts(*words, "hier", "--reduce", "node", "-t", transport, ranks=4)
+                for one, other in zip(direct, rows):
+                    near, far = one["min_by_tier"]
                     self.assertGreater(far, near)
+                    self.assertLess(other["min_by_tier"][1], far)
+                    self.assertEqual(sum(other["min_by_tier"]), near + far)
 
     def test_peers_of_experts_are_right(self):
         for peer, ways in (("openmpi", ["dedup", "assign"]), ("mpich", ["dedup", "assign"]),
