@@ -138,9 +138,9 @@ Result<std::unique_ptr<Operation>> Communicator::make_recv(const PointToPoint& m
 }
 
 // Its plan is given back under the drive mutex, which a thread that waits inside holds for long;
-// what others look at is theirs again at once.
+// what others look at is theirs again at once, of one that was never queued, too.
 void Communicator::discard(std::unique_ptr<Operation> operation) {
-  operation->let_go();
+  if (!operation->finished.load(std::memory_order_acquire)) operation->let_go();
   operation->ticket.reset();
   if (drive_mutex_.try_lock()) {
     operation.reset();

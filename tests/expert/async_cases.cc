@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "tests/api/team.h"
+#include "tests/expert/stats_cases.h"
 
 namespace tutti {
 
@@ -334,6 +335,11 @@ void expect_grouped_rows(const RunRanks& run, int nranks) {
       b[kBatches - 1].expect_dispatched();
       if (testing::Test::HasFailure()) return;
     }
+    EpStats stats(static_cast<size_t>(nranks), 1);
+    ASSERT_TRUE(
+        returns(tuttiSuccess, tuttiEpGetStats(b.group, &stats.counts, nullptr, nullptr, 0)));
+    EXPECT_EQ(stats.counts.ops[TUTTI_EP_OP_DISPATCH], 5 * kBatches) << "each once";
+    EXPECT_EQ(stats.counts.ops[TUTTI_EP_OP_COMBINE], 5 * (kBatches - 1)) << "each once";
   });
 }
 
